@@ -1,0 +1,194 @@
+"""The records that the flow turns into one another: what every stage takes and gives.
+
+Event → Signal → Prediction → Decision → Action → Transition. All are frozen; a new field has a default and a
+field never changes its type, so that a journal written yesterday reads today. Times are microseconds since the
+Unix epoch, UTC; ids are UUIDv7 text.
+"""
+
+import time
+from typing import Literal
+
+import msgspec
+import uuid_utils
+
+State = Literal["proposed", "accepted", "declined", "fired", "expired", "done", "failed"]
+ChannelName = Literal["card", "device", "webhook"]
+
+
+def new_id() -> str:
+    """A UUIDv7 as text: unique, and later ids sort after earlier ones."""
+    return str(uuid_utils.uuid7())
+
+
+def now_us() -> int:
+    """The gateway's clock in microseconds since the Unix epoch, UTC."""
+    return time.time_ns() // 1000
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What all records share: an id, and the moment they speak of by the source's clock."""
+
+    id: str = msgspec.field(default_factory=new_id)
+    at: int
+
+
+# ---- what happened -------------------------------------------------------------------------------------------
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="call"):
+    """A recorded call. `audio` is the file's name in data/audio; `channels` names who speaks on each track."""
+
+    audio: str
+    duration_s: float
+    sample_rate_hz: int
+    channels: tuple[str, ...]
+    language: str
+    customer: str = ""
+    agent: str = ""
+    direction: Literal["in", "out", ""] = ""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="reading"):
+    """What a device measured at one moment: a finite number by sensor name."""
+
+    values: dict[str, float]
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="note"):
+    """What somebody wrote down about a customer or a device."""
+
+    text: str
+    author: str
+    language: str = ""
+
+
+class Event(Record, frozen=True, kw_only=True):
+    """Something that happened. `subject` is the customer or device that it is about; `received_at` the gateway's
+    clock and `boot_id` the boot during which that clock ran."""
+
+    source: str
+    subject: str
+    received_at: int
+    boot_id: str
+    data: Call | Reading | Note
+
+
+# ---- what was perceived in it --------------------------------------------------------------------------------
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """One recognised word; seconds from the start of the call, confidence 0 to 1."""
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+class Utterance(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="utterance"):
+    """One turn of one speaker, as recognised (a call) or as written (a note: no words, times 0)."""
+
+    channel: str
+    language: str
+    text: str
+    start_s: float = 0.0
+    end_s: float = 0.0
+    confidence: float = 1.0
+    words: tuple[Word, ...] = ()
+
+
+class Talk(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="talk"):
+    """How a whole call was spoken: by channel the share of the talk (0 to 1) and the words per minute of speech;
+    pauses of at least a second in which nobody speaks, and the seconds in which both do."""
+
+    talk_share: dict[str, float]
+    words_per_minute: dict[str, float]
+    pauses: int
+    longest_pause_s: float
+    overlap_s: float
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="window"):
+    """A device's recent readings as features: sensor → feature → value (names in models.features.windows)."""
+
+    features: dict[str, dict[str, float]]
+
+
+class Signal(Record, frozen=True, kw_only=True):
+    """What was perceived in an event."""
+
+    event_id: str
+    subject: str
+    data: Utterance | Talk | Window
+
+
+# ---- what a pack says of it ----------------------------------------------------------------------------------
+
+
+class SpokenEvidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="spoken"):
+    """The words that made the prediction: where they are in the event, and what each added to the log-odds."""
+
+    event_id: str
+    channel: str
+    start_s: float
+    end_s: float
+    text: str
+    weights: tuple[tuple[str, float], ...] = ()
+
+
+class MeasuredEvidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="measured"):
+    """The reading that made the prediction: the sensor's value, its usual value, and each feature's weight."""
+
+    event_id: str
+    sensor: str
+    value: float
+    usual: float
+    weights: tuple[tuple[str, float], ...] = ()
+
+
+class Prediction(Record, frozen=True, kw_only=True):
+    """What a pack says of a subject: a label with its calibrated probability (0 to 1), and why."""
+
+    signal_id: str
+    subject: str
+    pack: str
+    pack_version: str
+    label: str
+    probability: float
+    evidence: tuple[SpokenEvidence | MeasuredEvidence, ...]
+
+
+# ---- what to do about it -------------------------------------------------------------------------------------
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    """The play that a prediction called for; `deadline` is when its last step is due."""
+
+    prediction_id: str
+    event_id: str
+    subject: str
+    play: str
+    deadline: int
+
+
+class Action(Record, frozen=True, kw_only=True):
+    """One step of a decision, for one role on one channel. `due` is when it should be finished; `fires_at` when it
+    fires by itself if nobody answers (None: never). `what` says it to people, by language; `payload` to machines."""
+
+    decision_id: str
+    step: int
+    role: str
+    channel: ChannelName
+    what: dict[str, str]
+    payload: dict[str, str]
+    due: int
+    fires_at: int | None
+
+
+class Transition(Record, frozen=True, kw_only=True):
+    """A change of an action's state: who did it, when, and what they said."""
+
+    action_id: str
+    state: State
+    by: str
+    remark: str = ""

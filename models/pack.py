@@ -1,0 +1,105 @@
+"""A pack: a folder with a model, its manifest `pack.toml`, and the hash of every file it names.
+
+The manifest is typed and closed: an unknown key, a missing file or a wrong hash refuses the pack before a runtime
+sees one byte of it.
+"""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from models.errors import PackInvalid, PackMissing
+
+MANIFEST = "pack.toml"
+Task = Literal["speech", "text-labels", "device-anomaly"]
+Runtime = Literal["onnx", "litert", "vosk"]
+
+
+class Tensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An input or output of a model; -1 stands for any length."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a pack was made of: data or weights, and under which licence."""
+
+    name: str
+    licence: str
+    use: Literal["train", "weights"]
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One measured figure: which metric, on which split of which data set, over how many samples."""
+
+    metric: str
+    value: float
+    set: str
+    split: str
+    samples: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `pack.toml` says. `files` maps each file of the pack to its SHA-256; `thresholds` is the probability at
+    which each label calls for its play; `about` says what the pack is for and what it is bad at."""
+
+    name: str
+    version: str
+    task: Task
+    runtime: Runtime
+    languages: tuple[str, ...]
+    licence: str
+    about: str
+    files: dict[str, str]
+    model: str = ""
+    labels: tuple[str, ...] = ()
+    thresholds: dict[str, float] = {}
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+    sources: tuple[Source, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+
+
+class Pack(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest and the folder it was read from."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model_path(self) -> Path:
+        """The file (or, for speech, the folder) that the runtime opens."""
+        return self.folder / self.manifest.model
+
+
+def read_pack(folder: Path) -> Pack:
+    """Read and check a pack's manifest and the SHA-256 of every file in it.
+
+    Raises PackMissing when there is no pack in `folder`, PackInvalid when its manifest or a file is wrong.
+    """
+    manifest_path = folder / MANIFEST
+    try:
+        manifest = msgspec.convert(tomllib.loads(manifest_path.read_text("utf-8")), Manifest)
+    except FileNotFoundError:
+        raise PackMissing(f"{folder} holds no {MANIFEST}; fetch the pack with `outstation models fetch`.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise PackInvalid(f"{manifest_path} is not a pack manifest: {error}; install the pack anew.") from None
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise PackInvalid(f"{manifest_path} names {name}, which lies outside the pack; do not use this pack.")
+        if not path.is_file():
+            raise PackInvalid(f"{manifest_path} names {name}, which is not there; install the pack anew.")
+        if sha256_of(path) != expected:
+            raise PackInvalid(f"{path} was altered: its SHA-256 is not the manifest's; install the pack anew.")
+    return Pack(folder=folder, manifest=manifest)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

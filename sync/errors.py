@@ -1,0 +1,27 @@
+"""The tree of errors of the link: one sentence each, saying what is wrong, where, and what to do.
+
+    SyncError              exit 2
+    ├── EnvelopeInvalid    an envelope does not decode, is too large, or its signature does not hold
+    ├── LinkSettingsError  the link's settings, keys or databases are wrong
+    └── LinkPartMissing    exit 3: a broker or a key that is needed is not there
+"""
+
+
+class SyncError(Exception):
+    """Base of what a user is shown; `str(error)` is one sentence, `exit_code` what the command ends with."""
+
+    exit_code = 2
+
+
+class EnvelopeInvalid(SyncError):
+    """An envelope does not decode, is too large, or its signature does not hold."""
+
+
+class LinkSettingsError(SyncError):
+    """The link's settings, keys or databases are wrong."""
+
+
+class LinkPartMissing(SyncError):
+    """Something the link needs is not installed or not running."""
+
+    exit_code = 3
