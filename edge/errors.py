@@ -1,12 +1,12 @@
 """The tree of errors of the gateway: one sentence each, saying what is wrong, where, and what to do.
 
-    OutstationError        exit 2
-    ├── SettingsError      a file of the site folder is wrong (file, line, key)
-    ├── Refused            an input is kept aside: its name, the field, the reason
-    ├── PlaybookGap        a pack says a label that no play covers
-    ├── JournalError       the journal cannot be opened, read or written
-    ├── Conflict           a request comes too late or does not fit the state of its record
-    └── MissingPart        exit 3: a pack, a program or a broker that is needed is not there
+OutstationError        exit 2
+├── SettingsError      a file of the site folder is wrong (file, line, key)
+├── Refused            an input is kept aside: its name, the field, the reason
+├── PlaybookGap        a pack says a label that no play covers
+├── JournalError       the journal cannot be opened, read or written
+├── Conflict           a request comes too late or does not fit the state of its record
+└── MissingPart        exit 3: a pack, a program or a broker that is needed is not there
 """
 
 

@@ -1,9 +1,9 @@
 """The tree of errors of packs: one sentence each, saying which pack or file, what is wrong, and what to do.
 
-    ModelError             exit 2
-    ├── PackInvalid        the pack's manifest or one of its files is wrong
-    ├── InputInvalid       what was given to a model does not fit it
-    └── PackMissing        exit 3: a pack is not installed, or could not be fetched
+ModelError             exit 2
+├── PackInvalid        the pack's manifest or one of its files is wrong
+├── InputInvalid       what was given to a model does not fit it
+└── PackMissing        exit 3: a pack is not installed, or could not be fetched
 """
 
 

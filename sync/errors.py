@@ -1,9 +1,9 @@
 """The tree of errors of the link: one sentence each, saying what is wrong, where, and what to do.
 
-    SyncError              exit 2
-    ├── EnvelopeInvalid    an envelope does not decode, is too large, or its signature does not hold
-    ├── LinkSettingsError  the link's settings, keys or databases are wrong
-    └── LinkPartMissing    exit 3: a broker or a key that is needed is not there
+SyncError              exit 2
+├── EnvelopeInvalid    an envelope does not decode, is too large, or its signature does not hold
+├── LinkSettingsError  the link's settings, keys or databases are wrong
+└── LinkPartMissing    exit 3: a broker or a key that is needed is not there
 """
 
 
