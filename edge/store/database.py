@@ -1,0 +1,163 @@
+"""One writer, read-only readers: how every part of the daemon reaches the journal's file.
+
+All writes go through one thread. Jobs that wait together share one transaction (group commit), so that a busy box pays
+for one fsync, not for one a job; a job that fails is rolled back alone, to its own savepoint.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import apsw
+import structlog
+
+from edge.errors import JournalError
+
+T = TypeVar("T")
+Job = Callable[[apsw.Connection], T]
+
+LOCK_WAIT_MS = 10_000  # litestream holds the write lock for moments when it checkpoints
+JOBS_PER_COMMIT = 1_000
+
+log = structlog.get_logger()
+
+
+def open_read_only(path: Path) -> apsw.Connection:
+    """A connection that cannot write, whatever SQL it is given.
+
+    Raises JournalError when there is no database at `path`.
+    """
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(LOCK_WAIT_MS)
+        connection.pragma("query_only", True)
+    except apsw.Error as error:
+        raise JournalError(f"{path} cannot be read ({error}); run `outstation doctor` on the site.") from None
+    return connection
+
+
+def open_writer(path: Path) -> apsw.Connection:
+    """The one connection that writes: WAL, and a commit is on disk when it returns (synchronous=FULL).
+
+    Raises JournalError when the file cannot be opened for writing.
+    """
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection.set_busy_timeout(LOCK_WAIT_MS)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("foreign_keys", True)
+    except apsw.Error as error:
+        raise JournalError(f"{path} cannot be opened for writing ({error}); check the disk and its rights.") from None
+    return connection
+
+
+class Readers:
+    """A read-only connection for each thread that asks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def connection(self) -> apsw.Connection:
+        """This thread's own connection."""
+        found: apsw.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = open_read_only(self._path)
+        return found
+
+
+class _Queued(Generic[T]):
+    """A job on its way to the writer, and the future that tells its result after the commit."""
+
+    def __init__(self, job: Job[T]) -> None:
+        self.job = job
+        self.future: Future[T] = Future()
+
+
+class Writer:
+    """The thread that writes. `on_commit` is called in it after each commit that changed something."""
+
+    def __init__(self, path: Path, on_commit: Callable[[], None]) -> None:
+        self._connection = open_writer(path)
+        self._path = path
+        self._on_commit = on_commit
+        self._jobs: queue.SimpleQueue[_Queued[Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="journal-writer")
+        self._thread.start()
+
+    def submit(self, job: Job[T]) -> Future[T]:
+        """Queue a job; its future has the job's result once the transaction with it is on disk.
+
+        The future raises what the job raised, or JournalError when the commit failed: then nothing of it was written.
+        """
+        queued = _Queued(job)
+        self._jobs.put(queued)
+        return queued.future
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait to be written."""
+        return self._jobs.qsize()
+
+    def close(self) -> None:
+        """Write what waits, then end the thread and close the file."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        open_for_jobs = True
+        while open_for_jobs:
+            batch, open_for_jobs = self._take()
+            if batch:
+                self._commit(batch)
+        self._connection.close()
+
+    def _take(self) -> tuple[list[_Queued[Any]], bool]:
+        """Wait for a job, then take all that wait with it. False: the writer is to end after these."""
+        batch: list[_Queued[Any]] = []
+        queued = self._jobs.get()
+        while queued is not None:
+            batch.append(queued)
+            if len(batch) == JOBS_PER_COMMIT:
+                return batch, True
+            try:
+                queued = self._jobs.get_nowait()
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    def _commit(self, batch: list[_Queued[Any]]) -> None:
+        settled: list[Callable[[], None]] = []
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            settled.extend(self._try(queued) for queued in batch)
+            self._connection.execute("COMMIT")
+        except apsw.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            failure = JournalError(
+                f"{self._path} cannot be written ({error}); free the disk, nothing accepted was lost."
+            )
+            settled = [_fails(queued, failure) for queued in batch]
+        for settle in settled:
+            settle()
+        self._on_commit()
+
+    def _try(self, queued: _Queued[T]) -> Callable[[], None]:
+        """Run one job inside its savepoint; what is returned settles its future once the commit is known."""
+        try:
+            with self._connection:  # a nested savepoint: an exception rolls back this job alone
+                result = queued.job(self._connection)
+        except (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.BusyError):
+            raise  # these are about the file, not the job: the whole transaction fails
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the job's owner
+            return _fails(queued, error)
+        return lambda: queued.future.set_result(result)
+
+
+def _fails(queued: _Queued[Any], error: Exception) -> Callable[[], None]:
+    return lambda: queued.future.set_exception(error)

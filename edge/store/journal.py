@@ -1,0 +1,347 @@
+"""The journal: what was accepted is committed here, and what is not here was not accepted.
+
+The sources write events by `accept`; each step reads the events after its cursor by `events_after` and writes what it
+made of them, together with the cursor's advance, by `conclude`. Nothing else passes between them, so a crash at any
+moment leaves the journal between two such transactions and a restart goes on from there.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from edge.errors import Conflict
+from edge.events import Action, Decision, Event, Prediction, Record, Signal, State, Transition, now_us
+from edge.store import outbox
+from edge.store.database import Readers, Writer
+from edge.store.migrations import migrate
+from edge.store.rows import columns_of, insert, kind_of, read, select, tag_of
+
+T = TypeVar("T")
+
+# From which states an action may go to which: the only place that says so.
+ALLOWED: dict[State, frozenset[State]] = {
+    "proposed": frozenset({"accepted", "declined", "fired", "expired"}),
+    "accepted": frozenset({"done", "failed", "declined"}),
+    "fired": frozenset({"done", "failed"}),
+    "declined": frozenset(),
+    "expired": frozenset(),
+    "done": frozenset(),
+    "failed": frozenset(),
+}
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """How an MQTT message came: its packet identifier, the digest of topic and payload, and the DUP flag."""
+
+    mid: int
+    digest: bytes
+    redelivered: bool
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a source offers. The same `key` is accepted once; a redelivered message not again."""
+
+    event: Event
+    key: bytes | None = None
+    delivery: Delivery | None = None
+
+
+class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
+    """A device's newest reading and its score (probability 0 to 1, None before there is one)."""
+
+    device: str
+    at: int
+    event_id: str
+    values: dict[str, float]
+    score: float | None
+    readings: int
+
+
+class Conclusions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step made of its events. `episodes` tells when a play was last called for a subject."""
+
+    signals: Sequence[Signal] = ()
+    predictions: Sequence[Prediction] = ()
+    decisions: Sequence[Decision] = ()
+    actions: Sequence[Action] = ()
+    episodes: dict[tuple[str, str], int] = {}
+    devices: Sequence[DeviceState] = ()
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """An input that was kept aside: where it came from, its name, and one sentence why."""
+
+    source: str
+    name: str
+    reason: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a call is transcribed: by channel the seconds that are in the journal."""
+
+    event_id: str
+    done: bool
+    seconds: dict[str, float]
+
+
+class Journal:
+    """Opens the journal of a site, creating it if there is none; `boot_id` is new at each start of the machine."""
+
+    def __init__(self, path: Path) -> None:
+        migrate(path)
+        self.path = path
+        self.readers = Readers(path)
+        self.boot_id = _boot_id()
+        self._commits = 0
+        self._changed = threading.Condition()
+        self._listeners: list[Callable[[], None]] = []
+        self._writer = Writer(path, self._committed)
+
+    # ---- waiting ---------------------------------------------------------------------------------------------
+
+    @property
+    def commits(self) -> int:
+        """How many transactions were committed since the start; `wait` takes it."""
+        return self._commits
+
+    @property
+    def waiting_jobs(self) -> int:
+        """How many jobs wait for the writer."""
+        return self._writer.waiting
+
+    def wait(self, seen: int, timeout_s: float) -> None:
+        """Return when there is a commit after the `seen`-th, or after `timeout_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._commits != seen, timeout_s)
+
+    def wake(self) -> None:
+        """Make everybody who waits look again, as if there had been a commit."""
+        self._committed()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit, in the writer's thread: it must only pass the word on."""
+        self._listeners.append(listener)
+
+    def _committed(self) -> None:
+        with self._changed:
+            self._commits += 1
+            self._changed.notify_all()
+        for listener in self._listeners:
+            listener()
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self._writer.close()
+
+    # ---- what comes in ---------------------------------------------------------------------------------------
+
+    def accept(self, offers: Sequence[Offer], log: tuple[str, int] | None = None) -> Future[list[Event]]:
+        """Accept what was not accepted before; the future tells which events were new, once they are on disk.
+
+        `log` advances a device log in the inbox: its digest, and how many of its lines are in the journal now.
+        """
+
+        def job(connection: apsw.Connection) -> list[Event]:
+            new = [offer.event for offer in offers if _is_new(connection, offer)]
+            insert(connection, new)
+            shown = [event for event in new if tag_of(event) != "reading"]
+            connection.executemany(
+                "INSERT INTO transcripts VALUES (?, 0, '{}')",
+                ((event.id,) for event in shown if tag_of(event) == "call"),
+            )
+            _announce(connection, shown)
+            if log is not None:
+                connection.execute("INSERT OR REPLACE INTO logs VALUES (?, ?)", log)
+            return new
+
+        return self._writer.submit(job)
+
+    def refuse(self, refusal: Refusal) -> Future[None]:
+        """Write down that an input was kept aside."""
+
+        def job(connection: apsw.Connection) -> None:
+            connection.execute(
+                "INSERT INTO refusals (at, source, name, reason) VALUES (?, ?, ?, ?)",
+                (now_us(), refusal.source, refusal.name, refusal.reason),
+            )
+            seq = connection.last_insert_rowid()
+            connection.execute("INSERT INTO feed (kind, id) VALUES ('refusal', ?)", (str(seq),))
+
+        return self._writer.submit(job)
+
+    def log_lines(self, digest: str) -> int:
+        """How many lines of the device log with this digest are in the journal already."""
+        return self._value("SELECT lines FROM logs WHERE digest = ?", (digest,)) or 0
+
+    # ---- what the steps make of it ---------------------------------------------------------------------------
+
+    def events_after(self, kind: str, seq: int, limit: int) -> list[tuple[int, Event]]:
+        """The next events of a kind with their place in the journal, oldest first."""
+        columns = columns_of(Event)
+        rows = self.readers.connection().execute(
+            f"SELECT seq, {', '.join(columns)} FROM events WHERE kind = ? AND seq > ? ORDER BY seq LIMIT ?",
+            (kind, seq, limit),
+        )
+        return [(row[0], read(Event, columns, row[1:])) for row in rows]
+
+    def cursor(self, step: str) -> int:
+        """The last event that a step has concluded; 0 before the first."""
+        return self._value("SELECT seq FROM cursors WHERE step = ?", (step,)) or 0
+
+    def conclude(
+        self,
+        conclusions: Conclusions,
+        cursor: tuple[str, int] | None = None,
+        progress: Progress | None = None,
+        window_state: bytes | None = None,
+    ) -> Future[None]:
+        """Write what a step made of its events and how far it has gone, in one transaction.
+
+        `cursor` is the step's name and its last event; a call has its `progress` instead. `window_state` is kept with
+        the cursor it belongs to.
+        """
+
+        def job(connection: apsw.Connection) -> None:
+            made: list[Record] = []
+            for records in (
+                conclusions.signals,
+                conclusions.predictions,
+                conclusions.decisions,
+                conclusions.actions,
+            ):
+                insert(connection, records)
+                made.extend(records)
+            _announce(connection, made)
+            connection.executemany(
+                "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)",
+                ((subject, play, at) for (subject, play), at in conclusions.episodes.items()),
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (d.device, d.at, d.event_id, msgspec.json.encode(d.values).decode(), d.score, d.readings)
+                    for d in conclusions.devices
+                ),
+            )
+            if cursor is not None:
+                connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", cursor)
+                if window_state is not None:
+                    connection.execute(
+                        "INSERT OR REPLACE INTO window_state VALUES (1, ?, ?)", (cursor[1], window_state)
+                    )
+            if progress is not None:
+                connection.execute(
+                    "UPDATE transcripts SET done = ?, progress = ? WHERE event_id = ?",
+                    (progress.done, msgspec.json.encode(progress.seconds).decode(), progress.event_id),
+                )
+                connection.execute("INSERT INTO feed (kind, id) VALUES ('progress', ?)", (progress.event_id,))
+
+        return self._writer.submit(job)
+
+    def calls_to_transcribe(self, limit: int) -> list[tuple[Event, Progress]]:
+        """Calls whose transcript is not complete, oldest first, and how far each is."""
+        columns = columns_of(Event)
+        rows = self.readers.connection().execute(
+            f"SELECT t.progress, {', '.join('e.' + c for c in columns)} FROM transcripts t "
+            "JOIN events e ON e.id = t.event_id WHERE t.done = 0 ORDER BY e.seq LIMIT ?",
+            (limit,),
+        )
+        return [
+            (
+                (event := read(Event, columns, row[1:])),
+                Progress(event_id=event.id, done=False, seconds=msgspec.json.decode(row[0], type=dict[str, float])),
+            )
+            for row in rows
+        ]
+
+    def window_state(self) -> tuple[int, bytes] | None:
+        """The windows' last kept state, and the event up to which it holds."""
+        row = self.readers.connection().execute("SELECT seq, state FROM window_state").fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def episodes(self) -> dict[tuple[str, str], int]:
+        """When each play was last called for each subject."""
+        rows = self.readers.connection().execute("SELECT subject, play, last_at FROM episodes")
+        return {(subject, play): last_at for subject, play, last_at in rows}
+
+    # ---- what is done ----------------------------------------------------------------------------------------
+
+    def open_actions(self) -> list[tuple[Action, State]]:
+        """Actions that are not settled: proposed, accepted or fired."""
+        columns = columns_of(Action)
+        rows = self.readers.connection().execute(
+            f"SELECT state, {', '.join(columns)} FROM actions WHERE state IN ('proposed', 'accepted', 'fired') "
+            "ORDER BY seq"
+        )
+        return [(read(Action, columns, row[1:]), row[0]) for row in rows]
+
+    def move(self, action_id: str, state: State, by: str, remark: str = "") -> Future[Transition]:
+        """Move an action to another state.
+
+        The future raises Conflict when there is no such action, or it may not go there from where it is.
+        """
+
+        def job(connection: apsw.Connection) -> Transition:
+            row = connection.execute("SELECT state FROM actions WHERE id = ?", (action_id,)).fetchone()
+            if row is None:
+                raise Conflict(f"There is no action {action_id}; reload the list.")
+            if state not in ALLOWED[row[0]]:
+                raise Conflict(f"This action is {row[0]} already and cannot become {state}; reload the list.")
+            transition = Transition(at=now_us(), action_id=action_id, state=state, by=by, remark=remark)
+            connection.execute("UPDATE actions SET state = ? WHERE id = ?", (state, action_id))
+            insert(connection, [transition])
+            _announce(connection, [transition])
+            return transition
+
+        return self._writer.submit(job)
+
+    # ---- small questions -------------------------------------------------------------------------------------
+
+    def find(self, kind: type[T], record_id: str) -> T | None:
+        """The record of a type with this id."""
+        found = select(self.readers.connection(), kind, "WHERE id = ?", (record_id,))  # type: ignore[type-var]
+        return found[0] if found else None
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return self._value(f"SELECT count(*) FROM {table}", ()) or 0
+
+    def _value(self, sql: str, bindings: Sequence[Any]) -> Any:
+        row = self.readers.connection().execute(sql, bindings).fetchone()
+        return None if row is None else row[0]
+
+
+def _is_new(connection: apsw.Connection, offer: Offer) -> bool:
+    """Whether an offer was not accepted before; remembers it."""
+    if offer.delivery is not None:
+        mid, digest = offer.delivery.mid, offer.delivery.digest
+        known = connection.execute("SELECT digest FROM deliveries WHERE mid = ?", (mid,)).fetchone()
+        if offer.delivery.redelivered and known is not None and known[0] == digest:
+            return False
+        connection.execute("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", (mid, digest))
+    if offer.key is not None:
+        connection.execute("INSERT OR IGNORE INTO offers VALUES (?)", (offer.key,))
+        return connection.changes() == 1
+    return True
+
+
+def _announce(connection: apsw.Connection, records: Sequence[Record]) -> None:
+    """Tell the page (feed) and HQ (outbox) of new records, in the transaction that wrote them."""
+    connection.executemany(
+        "INSERT INTO feed (kind, id) VALUES (?, ?)", ((kind_of(record), record.id) for record in records)
+    )
+    outbox.put(connection, records)
+
+
+def _boot_id() -> str:
+    """The kernel's identifier of this boot: clocks of two boots are not comparable."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return str(uuid.uuid4())

@@ -1,0 +1,139 @@
+"""The journal's schema, as migrations that only append; run in a process of their own.
+
+sqlite-utils uses Python's SQLite library and the daemon uses apsw's newer one. Two SQLite libraries in one process must
+never hold the same file (closing one drops the POSIX locks of the other), so `migrate` starts `python -m
+edge.store.migrations JOURNAL` and waits for its end before anybody opens the journal by apsw.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.errors import JournalError
+
+LANES = ("now", "day", "bulk")
+
+M001_INITIAL = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('epoch', '1');
+
+-- What happened. `kind` is call, reading or note; `data` is the JSON of that kind in edge/events.py.
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+  at INTEGER NOT NULL, received_at INTEGER NOT NULL, boot_id TEXT NOT NULL, data TEXT NOT NULL) STRICT;
+CREATE INDEX events_rare ON events (kind, seq) WHERE kind <> 'reading';
+CREATE INDEX events_subject ON events (subject, at);
+
+-- What was offered and accepted, so that it is accepted once. Keys of readings begin with their time: inserts stay
+-- local, and old ones can be cut off.
+CREATE TABLE offers (key BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+-- The last message under each MQTT packet identifier (at most 65,535): tells a redelivery from a new message.
+CREATE TABLE deliveries (mid INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
+-- How far each device log in the inbox has been read: lines that are in the journal.
+CREATE TABLE logs (digest TEXT PRIMARY KEY, lines INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE signals (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, event_id TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+  at INTEGER NOT NULL, data TEXT NOT NULL) STRICT;
+CREATE INDEX signals_event ON signals (event_id, seq);
+
+CREATE TABLE predictions (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, signal_id TEXT NOT NULL, subject TEXT NOT NULL, at INTEGER NOT NULL,
+  pack TEXT NOT NULL, pack_version TEXT NOT NULL, label TEXT NOT NULL, probability REAL NOT NULL,
+  evidence TEXT NOT NULL) STRICT;
+CREATE INDEX predictions_signal ON predictions (signal_id);
+CREATE INDEX predictions_subject ON predictions (subject, at);
+
+CREATE TABLE decisions (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, prediction_id TEXT NOT NULL, event_id TEXT NOT NULL,
+  subject TEXT NOT NULL, at INTEGER NOT NULL, play TEXT NOT NULL, deadline INTEGER NOT NULL) STRICT;
+CREATE INDEX decisions_event ON decisions (event_id);
+-- When each play was last called for each subject, by the source's clock: it is not called again at once.
+CREATE TABLE episodes (
+  subject TEXT NOT NULL, play TEXT NOT NULL, last_at INTEGER NOT NULL,
+  PRIMARY KEY (subject, play)) STRICT, WITHOUT ROWID;
+
+-- `state` repeats the newest transition, for the queries of act and of the page.
+CREATE TABLE actions (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision_id TEXT NOT NULL, step INTEGER NOT NULL,
+  role TEXT NOT NULL, channel TEXT NOT NULL, what TEXT NOT NULL, payload TEXT NOT NULL, at INTEGER NOT NULL, due INTEGER NOT NULL,
+  fires_at INTEGER, state TEXT NOT NULL DEFAULT 'proposed') STRICT;
+CREATE INDEX actions_open ON actions (state, due) WHERE state IN ('proposed', 'accepted', 'fired');
+CREATE INDEX actions_decision ON actions (decision_id);
+
+CREATE TABLE transitions (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, action_id TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL,
+  by TEXT NOT NULL, remark TEXT NOT NULL) STRICT;
+CREATE INDEX transitions_action ON transitions (action_id, seq);
+
+-- Up to which event each step has gone; written in the transaction of the step's results.
+CREATE TABLE cursors (step TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- Calls take long and end in any order, so each has its own place: by channel the seconds already transcribed.
+CREATE TABLE transcripts (
+  event_id TEXT PRIMARY KEY, done INTEGER NOT NULL, progress TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX transcripts_waiting ON transcripts (event_id) WHERE done = 0;
+-- The windows' state at some event, so that a restart need not read the whole journal.
+CREATE TABLE window_state (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, state BLOB NOT NULL) STRICT;
+-- Each device's newest reading and score, for the page.
+CREATE TABLE devices (
+  device TEXT PRIMARY KEY, at INTEGER NOT NULL, event_id TEXT NOT NULL, "values" TEXT NOT NULL, score REAL,
+  readings INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- What was kept aside, and why; the input itself lies in inbox/refused.
+CREATE TABLE refusals (
+  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, source TEXT NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL) STRICT;
+
+-- One order over all that the page shows, so that a client can ask for what came after.
+CREATE TABLE feed (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, id TEXT NOT NULL) STRICT;
+
+-- What HQ has to get; the only table that the link reads.
+CREATE TABLE outbox (
+  lane TEXT NOT NULL, seq INTEGER NOT NULL, epoch INTEGER NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+  record BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (epoch, lane, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE lanes (lane TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO lanes VALUES ('now', 0), ('day', 0), ('bulk', 0);
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (("m001_initial", M001_INITIAL),)
+
+
+def migrate(path: Path) -> None:
+    """Bring the journal at `path` to the newest schema, creating it if there is none.
+
+    Raises JournalError when the file is not a journal, is newer than this program, or cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "edge.store.migrations", str(path)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise JournalError(
+            f"{path} cannot be opened as a journal ({reason}); free the disk, or restore it from its replica."
+        )
+
+
+def _apply(path: str) -> None:
+    import sqlite_utils  # only this process may load it: see the module's first lines
+
+    db = sqlite_utils.Database(path)
+    db.enable_wal()
+    migrations = sqlite_utils.Migrations("journal")
+    for name, script in MIGRATIONS:
+        migrations(name=name)(_runs(script))
+    migrations.apply(db)
+    db.close()
+
+
+def _runs(script: str) -> Callable[[object], None]:
+    def step(db: object) -> None:
+        for statement in script.split(";\n"):
+            if statement.strip():
+                db.execute(statement)  # type: ignore[attr-defined]
+
+    return step
+
+
+if __name__ == "__main__":
+    _apply(sys.argv[1])

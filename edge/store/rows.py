@@ -1,0 +1,90 @@
+"""Records to rows and back: the one place that knows which column holds which field."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from edge.events import Action, Decision, Event, Prediction, Record, Signal, Transition
+
+R = TypeVar("R", bound=Record)
+
+TABLES: dict[type[Record], str] = {
+    Event: "events",
+    Signal: "signals",
+    Prediction: "predictions",
+    Decision: "decisions",
+    Action: "actions",
+    Transition: "transitions",
+}
+# Fields kept as JSON text; everything else is a column of its own type.
+_JSON_FIELDS = frozenset({"data", "evidence", "what", "payload"})
+# The lane on which each kind of record goes to HQ. Readings and signals stay on the gateway.
+_LANES: dict[type[Record], str] = {
+    Event: "day",
+    Prediction: "day",
+    Decision: "day",
+    Action: "now",
+    Transition: "now",
+}
+
+
+def kind_of(record: Record) -> str:
+    """What a record is called in the feed, the outbox and on pages: event, signal, prediction …"""
+    return type(record).__name__.lower()
+
+
+def lane_of(record: Record) -> str | None:
+    """The lane that takes the record to HQ, or None when it stays here."""
+    if isinstance(record, Event) and tag_of(record) == "reading":
+        return None
+    return _LANES.get(type(record))
+
+
+def tag_of(record: Event | Signal) -> str:
+    """The kind of an event's or a signal's data: call, reading, note; utterance, talk, window."""
+    return str(type(record.data).__struct_config__.tag)
+
+
+def columns_of(kind: type[Record]) -> list[str]:
+    """The columns that hold a record of this type, in the order of its fields."""
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def insert(connection: apsw.Connection, records: Sequence[Record]) -> None:
+    """Write records of one type, in order."""
+    if not records:
+        return
+    kind = type(records[0])
+    columns = columns_of(kind)
+    tagged = kind in (Event, Signal)
+    names = [*columns, "kind"] if tagged else columns
+    sql = f"INSERT INTO {TABLES[kind]} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    connection.executemany(sql, (_row(record, columns, tagged) for record in records))
+
+
+def select(connection: apsw.Connection, kind: type[R], where: str, bindings: Sequence[Any] = ()) -> list[R]:
+    """The records of one type that `where` (SQL after the table's name) chooses."""
+    columns = columns_of(kind)
+    sql = f"SELECT {', '.join(columns)} FROM {TABLES[kind]} {where}"
+    return [read(kind, columns, row) for row in connection.execute(sql, bindings)]
+
+
+def read(kind: type[R], columns: Iterable[str], row: Sequence[Any]) -> R:
+    """A record from its row."""
+    fields = {
+        name: msgspec.json.decode(value) if name in _JSON_FIELDS else value
+        for name, value in zip(columns, row, strict=True)
+    }
+    return msgspec.convert(fields, kind)
+
+
+def _row(record: Record, columns: list[str], tagged: bool) -> list[Any]:
+    row = [
+        msgspec.json.encode(value).decode() if name in _JSON_FIELDS else value
+        for name, value in ((name, getattr(record, name)) for name in columns)
+    ]
+    if tagged:
+        row.append(tag_of(record))  # type: ignore[arg-type]
+    return row
