@@ -5,9 +5,10 @@ sees one byte of it.
 """
 
 import hashlib
+import json
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -97,6 +98,29 @@ def read_pack(folder: Path) -> Pack:
         if sha256_of(path) != expected:
             raise PackInvalid(f"{path} was altered: its SHA-256 is not the manifest's; install the pack anew.")
     return Pack(folder=folder, manifest=manifest)
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """The manifest as the TOML that `read_pack` reads back: plain keys first, then a table for each mapping."""
+    fields = msgspec.to_builtins(manifest)
+    tables = {key: value for key, value in fields.items() if isinstance(value, dict)}
+    rows = {key: value for key, value in fields.items() if key in ("sources", "metrics")}
+    lines = [f"{key} = {_toml(value)}" for key, value in fields.items() if key not in tables and key not in rows]
+    for key, table in tables.items():
+        lines += ["", f"[{key}]", *(f"{_toml(name)} = {_toml(value)}" for name, value in table.items())]
+    for key, entries in rows.items():
+        for entry in entries:
+            lines += ["", f"[[{key}]]", *(f"{name} = {_toml(value)}" for name, value in entry.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # A JSON string is a TOML basic string, but that TOML wants DEL escaped too; numbers print as Python prints them.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
 
 
 def sha256_of(path: Path) -> str:
