@@ -45,10 +45,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a source offers. The same `key` is accepted once; a redelivered message not again."""
+    """What a source offers at once: events, each with a key under which it is accepted only once (None: always), and
+    for an MQTT message how it was delivered: a redelivered one is not accepted again."""
 
-    event: Event
-    key: bytes | None = None
+    events: Sequence[tuple[bytes | None, Event]]
     delivery: Delivery | None = None
 
 
@@ -141,14 +141,11 @@ class Journal:
 
     # ---- what comes in ---------------------------------------------------------------------------------------
 
-    def accept(self, offers: Sequence[Offer], log: tuple[str, int] | None = None) -> Future[list[Event]]:
-        """Accept what was not accepted before; the future tells which events were new, once they are on disk.
-
-        `log` advances a device log in the inbox: its digest, and how many of its lines are in the journal now.
-        """
+    def accept(self, offers: Sequence[Offer]) -> Future[list[Event]]:
+        """Accept what was not accepted before; the future tells which events were new, once they are on disk."""
 
         def job(connection: apsw.Connection) -> list[Event]:
-            new = [offer.event for offer in offers if _is_new(connection, offer)]
+            new = [event for offer in offers for event in _new_events(connection, offer)]
             insert(connection, new)
             shown = [event for event in new if tag_of(event) != "reading"]
             connection.executemany(
@@ -156,8 +153,6 @@ class Journal:
                 ((event.id,) for event in shown if tag_of(event) == "call"),
             )
             _announce(connection, shown)
-            if log is not None:
-                connection.execute("INSERT OR REPLACE INTO logs VALUES (?, ?)", log)
             return new
 
         return self._writer.submit(job)
@@ -174,10 +169,6 @@ class Journal:
             connection.execute("INSERT INTO feed (kind, id) VALUES ('refusal', ?)", (str(seq),))
 
         return self._writer.submit(job)
-
-    def log_lines(self, digest: str) -> int:
-        """How many lines of the device log with this digest are in the journal already."""
-        return self._value("SELECT lines FROM logs WHERE digest = ?", (digest,)) or 0
 
     # ---- what the steps make of it ---------------------------------------------------------------------------
 
@@ -317,18 +308,20 @@ class Journal:
         return None if row is None else row[0]
 
 
-def _is_new(connection: apsw.Connection, offer: Offer) -> bool:
-    """Whether an offer was not accepted before; remembers it."""
+def _new_events(connection: apsw.Connection, offer: Offer) -> list[Event]:
+    """The events of an offer that were not accepted before; remembers them."""
     if offer.delivery is not None:
         mid, digest = offer.delivery.mid, offer.delivery.digest
         known = connection.execute("SELECT digest FROM deliveries WHERE mid = ?", (mid,)).fetchone()
         if offer.delivery.redelivered and known is not None and known[0] == digest:
-            return False
+            return []
         connection.execute("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", (mid, digest))
-    if offer.key is not None:
-        connection.execute("INSERT OR IGNORE INTO offers VALUES (?)", (offer.key,))
-        return connection.changes() == 1
-    return True
+    return [event for key, event in offer.events if key is None or _is_new(connection, key)]
+
+
+def _is_new(connection: apsw.Connection, key: bytes) -> bool:
+    connection.execute("INSERT OR IGNORE INTO offers VALUES (?)", (key,))
+    return connection.changes() == 1
 
 
 def _announce(connection: apsw.Connection, records: Sequence[Record]) -> None:

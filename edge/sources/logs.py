@@ -1,0 +1,92 @@
+"""Device logs (CSV with a header, JSON lines) as rows, with the line and the fault of each row that does not fit."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from edge.errors import Refused
+
+LINE_BYTES = 64 * 1024
+REQUIRED = ("time", "device")
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a device log: its 1-based line, its text, and its fields. Without fields it is the header of a table,
+    or a row that cannot be read: then `fault` says why."""
+
+    line: int
+    text: str
+    fields: dict[str, Any] | None
+    fault: str = ""
+
+
+def read_log(path: Path) -> Iterator[Row]:
+    """The rows of a `.csv` or `.jsonl` file, one after the other, however long the file is.
+
+    Raises Refused when the whole file cannot be a device log: no header, a required column missing, a line beyond
+    64 KiB, not UTF-8.
+    """
+    with path.open("rb") as file:
+        lines = _lines(path.name, file)
+        yield from _csv_rows(path.name, lines) if path.suffix == ".csv" else _json_rows(path.name, lines)
+
+
+def _lines(name: str, file: IO[bytes]) -> Iterator[str]:
+    number = 0
+    while line := file.readline(LINE_BYTES + 1):
+        number += 1
+        if len(line) > LINE_BYTES:
+            raise Refused(f"{name} line {number} is longer than {LINE_BYTES:,} bytes; write one reading a line.")
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise Refused(f"{name} line {number} is not UTF-8 text; save the file as UTF-8.") from None
+
+
+def _csv_rows(name: str, lines: Iterator[str]) -> Iterator[Row]:
+    header_line = next(lines, "")
+    header = [column.strip() for column in next(csv.reader([header_line]), [])]
+    for column in REQUIRED:
+        if column not in header:
+            raise Refused(f"{name} line 1: the column {column!r} is missing; begin the file with time,device,…")
+    if len(header) == len(REQUIRED):
+        raise Refused(f"{name} line 1: there is no sensor's column beside time and device; add one.")
+    yield Row(line=1, text=header_line, fields=None)
+    for number, line in enumerate(lines, 2):
+        if not line.strip():
+            continue
+        cells = next(csv.reader([line]))
+        if len(cells) != len(header):
+            fault = f"{len(cells)} fields where the header has {len(header)}"
+            yield Row(line=number, text=line, fields=None, fault=fault)
+            continue
+        yield _csv_row(number, line, dict(zip(header, cells, strict=True)))
+
+
+def _csv_row(number: int, line: str, cells: dict[str, str]) -> Row:
+    fields: dict[str, Any] = {name: cells[name] for name in REQUIRED}
+    for column, cell in cells.items():
+        if column in REQUIRED or not cell.strip():
+            continue  # an empty cell is a sensor that said nothing
+        try:
+            fields[column] = float(cell)
+        except ValueError:
+            return Row(line=number, text=line, fields=None, fault=f"{column}: {cell[:40]!r} is not a number")
+    return Row(line=number, text=line, fields=fields)
+
+
+def _json_rows(name: str, lines: Iterator[str]) -> Iterator[Row]:
+    any_row = False
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        any_row = True
+        try:
+            yield Row(line=number, text=line, fields=msgspec.json.decode(line, type=dict[str, Any]))
+        except msgspec.DecodeError as error:
+            yield Row(line=number, text=line, fields=None, fault=f"this is not a JSON object ({error})")
+    if not any_row:
+        raise Refused(f"{name} is empty; write one JSON object a line.")

@@ -1,0 +1,101 @@
+"""Readings as devices write them (JSON objects, table rows) to Events; every fault names its field."""
+
+import datetime as dt
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from edge.errors import Refused
+from edge.events import Event, Reading, now_us
+
+SENSORS_PER_READING = 1_000
+NAME_LENGTH = 200
+# The largest moment that is taken for a time: the year 9999 in microseconds.
+_LAST_US = 253_402_300_799_999_999
+
+
+def parse_time(value: object, zone: ZoneInfo) -> int:
+    """A moment in µs since the Unix epoch from RFC 3339 / ISO 8601 text (in `zone` when it has no offset), or from a
+    number of seconds, milliseconds or microseconds since the epoch, told apart by its size.
+
+    Raises ValueError when it is neither. No moment is refused for being long ago: a clock without a battery wakes up
+    in 1970.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            number = float(text)
+        except ValueError:
+            moment = dt.datetime.fromisoformat(text)
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+            since = aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+            return since // dt.timedelta(microseconds=1)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        raise ValueError("not a time")  # noqa: TRY004 - one exception for all that is no time
+    for limit, factor in ((1e11, 1_000_000), (1e14, 1_000), (_LAST_US, 1)):
+        if 0 <= number < limit:
+            return round(number * factor)
+    raise ValueError("not a time")
+
+
+def reading(
+    fields: Mapping[str, Any], *, source: str, device: str | None, zone: ZoneInfo, boot_id: str
+) -> tuple[bytes | None, Event]:
+    """A reading and the key under which it is accepted once (None without a time of its own).
+
+    `fields` holds `time` (optional), `device` (when `device` is None) and the sensors' numbers, flat or in `values`;
+    texts and null beside them are ignored. Raises Refused naming the field that does not fit.
+    """
+    name = device if device is not None else fields.get("device")
+    if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
+        raise Refused(f"device: {_shown(name)} is not a device's name; give 1 to {NAME_LENGTH} characters")
+    at = None
+    if fields.get("time") is not None:
+        try:
+            at = parse_time(fields["time"], zone)
+        except (ValueError, OverflowError):
+            raise Refused(f"time: {_shown(fields['time'])} is not a time; write RFC 3339 or Unix seconds") from None
+    values = _values(fields)
+    received_at = now_us()
+    event = Event(
+        at=received_at if at is None else at,
+        source=source,
+        subject=name,
+        received_at=received_at,
+        boot_id=boot_id,
+        data=Reading(values=values),
+    )
+    return (None if at is None else _key(at, name, values)), event
+
+
+def _values(fields: Mapping[str, Any]) -> dict[str, float]:
+    nested = fields.get("values")
+    source = nested if isinstance(nested, Mapping) else fields
+    values: dict[str, float] = {}
+    for sensor, value in source.items():
+        if sensor in ("time", "device") or isinstance(value, str | bool | None | list | dict):
+            continue
+        number = float(value)
+        if not math.isfinite(number):
+            raise Refused(f"{sensor}: {value} is not a finite number; leave the field out instead")
+        values[sensor[:NAME_LENGTH]] = number
+    if not values:
+        raise Refused("values: there is no number in this reading; give at least one sensor")
+    if len(values) > SENSORS_PER_READING:
+        raise Refused(f"values: {len(values)} sensors in one reading; at most {SENSORS_PER_READING} are taken")
+    return values
+
+
+def _key(at: int, device: str, values: dict[str, float]) -> bytes:
+    """Begins with the time, so that keys of one moment lie together in the journal."""
+    said = repr((device, sorted(values.items()))).encode()
+    return at.to_bytes(8, "big", signed=True) + hashlib.blake2b(said, digest_size=8).digest()
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "…'"
