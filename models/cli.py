@@ -1,0 +1,185 @@
+"""The commands `outstation models …` and `outstation transcribe`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from models.catalogue import CATALOGUE, Entry, entry_named, read_catalogue
+from models.errors import ModelError, PackInvalid
+from models.pack import Pack, read_pack
+from models.store import SHIPPED, default_packs, find_pack, pack_folders
+
+SPEECH_PACK = "speech-en"
+
+packs_option = click.option(
+    "--packs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_packs,
+    show_default="$OUTSTATION_PACKS or ~/.local/share/outstation/packs",
+    help="The packs folder.",
+)
+catalogue_option = click.option(
+    "--catalogue",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=CATALOGUE,
+    show_default="the one that ships",
+    help="The catalogue to fetch from.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+
+
+@click.group()
+def models() -> None:
+    """Fetch, list and verify packs."""
+
+
+@models.command("list")
+@packs_option
+@catalogue_option
+@json_option
+def list_packs(packs: Path, catalogue: Path, as_json: bool) -> None:
+    """Show the packs that are here and those that can be fetched."""
+    entries = read_catalogue(catalogue)
+    folders = pack_folders(packs)
+    for name in sorted(entries.keys() | folders.keys()):
+        row = _installed_row(name, folders[name]) if name in folders else _catalogue_row(entries[name])
+        plain = "{name:<20} {version:<10} {runtime:<7} {state:<10} {languages:<6} {licence}"
+        _print(row, plain.format(**{**row, "languages": ",".join(row["languages"])}), as_json)
+
+
+@models.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@packs_option
+@catalogue_option
+@click.option("--sha256", default="", help="The hash to accept instead of the catalogue's (one NAME only).")
+@click.option(
+    "--from",
+    "archive",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take this file instead of downloading (one NAME only).",
+)
+@json_option
+def fetch(
+    names: tuple[str, ...], packs: Path, catalogue: Path, sha256: str, archive: Path | None, as_json: bool
+) -> None:
+    """Fetch packs of the catalogue and install them; without a NAME, the English speech pack."""
+    from models.fetch import fetch_pack
+    from models.progress import progress
+
+    names = names or (SPEECH_PACK,)
+    if len(names) > 1 and (sha256 or archive):
+        raise click.UsageError("--sha256 and --from go with one NAME.")
+    entries = read_catalogue(catalogue)
+    for entry in [entry_named(name, entries) for name in names]:
+        wanted = msgspec.structs.replace(entry, source=f"file:{archive}") if archive else entry
+        with progress(entry.name) as report:
+            pack = fetch_pack(wanted, packs, sha256=sha256, report=report)
+        _print_pack(pack, "is installed", as_json)
+
+
+@models.command()
+@click.argument("name")
+@packs_option
+@json_option
+def verify(name: str, packs: Path, as_json: bool) -> None:
+    """Check a pack's files against their hashes, and its manifest against the model; exit code 1 if they differ."""
+    from models.runtime import load
+
+    try:
+        pack = find_pack(name, packs)
+        load(pack)
+    except PackInvalid as error:
+        click.echo(f"outstation: {error}", err=True)
+        raise SystemExit(1) from None
+    _print_pack(pack, "is whole", as_json)
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--pack", "name", default=SPEECH_PACK, show_default=True, help="The speech pack to hear with.")
+@packs_option
+@json_option
+def transcribe(files: tuple[Path, ...], name: str, packs: Path, as_json: bool) -> None:
+    """Print the words of recordings (WAV, FLAC, Ogg) with their start and end in seconds, confidence and channel.
+
+    A recording that is refused is named on stderr, the others are still transcribed, and the exit code is 2.
+    """
+    from models.runtime.vosk import VoskModel
+
+    pack = find_pack(name, packs)
+    if pack.manifest.runtime != "vosk":
+        raise click.UsageError(f"{name} is not a speech pack.")
+    model = VoskModel(pack)
+    refused = 0
+    for path in files:
+        try:
+            words = sorted(_heard(model, path), key=lambda word: (word["start_s"], word["channel"]))
+        except ModelError as error:
+            click.echo(f"outstation: {error}", err=True)
+            refused = error.exit_code
+            continue
+        if len(files) > 1 and not as_json:
+            click.echo(f"{path}:")
+        for word in words:
+            _print(word, "{start_s:8.2f} {end_s:8.2f}  {confidence:.2f}  {channel}  {text}".format(**word), as_json)
+    raise SystemExit(refused)
+
+
+def _heard(model: Any, path: Path) -> Iterator[dict[str, Any]]:
+    """Every word of a recording, channel after channel within each stretch of sound."""
+    from models.features.audio import SPEECH_RATE_HZ, read_chunks, read_info
+
+    info = read_info(path)
+    rate_hz = min(info.sample_rate_hz, SPEECH_RATE_HZ)
+    streams = [model.stream(rate_hz) for _ in range(info.channels)]
+    for sound in read_chunks(path, rate_hz=rate_hz):
+        for channel, stream in enumerate(streams):
+            yield from _rows(path, channel, stream.accept(sound[:, channel].tobytes()))
+    for channel, stream in enumerate(streams):
+        yield from _rows(path, channel, stream.finish())
+
+
+def _rows(path: Path, channel: int, utterances: list[Any]) -> Iterator[dict[str, Any]]:
+    for utterance in utterances:
+        for word in utterance:
+            yield {"file": str(path), "channel": channel, **msgspec.structs.asdict(word)}
+
+
+def _installed_row(name: str, folder: Path) -> dict[str, Any]:
+    try:
+        manifest = read_pack(folder).manifest
+    except PackInvalid as error:
+        return _row(name, "", "", "", (), "", "altered") | {"problem": str(error)}
+    state = "ships" if folder.is_relative_to(SHIPPED.resolve()) else "installed"
+    return _row(name, manifest.version, manifest.task, manifest.runtime, manifest.languages, manifest.licence, state)
+
+
+def _catalogue_row(entry: Entry) -> dict[str, Any]:
+    return _row(entry.name, entry.version, entry.task, entry.runtime, entry.languages, entry.licence, "to fetch")
+
+
+def _row(
+    name: str, version: str, task: str, runtime: str, languages: tuple[str, ...], licence: str, state: str
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": version,
+        "task": task,
+        "runtime": runtime,
+        "languages": languages,
+        "licence": licence,
+        "state": state,
+    }
+
+
+def _print_pack(pack: Pack, what: str, as_json: bool) -> None:
+    manifest = pack.manifest
+    row = {"name": manifest.name, "version": manifest.version, "folder": str(pack.folder)}
+    _print(row, f"{manifest.name} {manifest.version} {what} in {pack.folder}", as_json)
+
+
+def _print(row: dict[str, Any], plain: str, as_json: bool) -> None:
+    click.echo(msgspec.json.encode(row).decode() if as_json else plain)
