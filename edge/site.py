@@ -1,5 +1,7 @@
 """A site folder: its typed, frozen settings, and where everything in it lies."""
 
+import re
+import shutil
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -125,8 +127,36 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "packs"
 
     @property
+    def link_db(self) -> Path:
+        return self.data / "link.db"
+
+    @property
     def bus_store(self) -> Path:
         return self.data / "bus"
+
+
+SAMPLE = Path(__file__).with_name("sample")
+
+
+def make_site(folder: Path, *, sample: bool) -> None:
+    """Make a new site folder, with the sample site's playbook to begin from; with `sample` also its inbox.
+
+    Raises SettingsError when there is one already.
+    """
+    if (folder / "site.toml").exists():
+        raise SettingsError(f"{folder / 'site.toml'} is there already; name another folder, or edit this one.")
+    site = Site(folder=folder, settings=SiteSettings(name="new"))
+    for part in (site.inbox, site.data):
+        part.mkdir(parents=True, exist_ok=True)
+    for name in ("playbook.toml", "vocabulary.toml"):
+        shutil.copyfile(SAMPLE / name, folder / name)
+    settings = (SAMPLE / "site.toml").read_text("utf-8")
+    if sample:
+        for path in sorted((SAMPLE / "inbox").iterdir()):
+            shutil.copyfile(path, site.inbox / path.name)
+    else:
+        settings = settings.replace('"sample-mine"', f'"{re.sub(r"[^A-Za-z0-9_-]", "-", folder.resolve().name)}"', 1)
+    (folder / "site.toml").write_text(settings, "utf-8")
 
 
 def read_site(folder: Path) -> Site:

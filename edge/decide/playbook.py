@@ -44,6 +44,11 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     plays: dict[str, tuple[Play, ...]]
 
+    @property
+    def titles(self) -> dict[str, dict[str, str]]:
+        """Each play's title by language, by the play's name."""
+        return {play.name: play.title for plays in self.plays.values() for play in plays}
+
     def check_covers(self, pack: str, labels: Iterable[str]) -> None:
         """Raise PlaybookGap when the pack has a label that no play answers."""
         for label in labels:

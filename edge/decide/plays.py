@@ -1,21 +1,9 @@
 """Predictions to decisions: which plays a prediction calls for, and the actions that they are made of."""
 
-from collections.abc import Iterable
-
-import msgspec
-
 from edge.decide.playbook import Play, Playbook, Step
 from edge.events import Action, Decision, Prediction
 
 MINUTE_US = 60_000_000
-
-
-class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided, and the episodes that were begun or prolonged."""
-
-    decisions: list[Decision] = []
-    actions: list[Action] = []
-    episodes: dict[tuple[str, str], int] = {}
 
 
 class Decider:
@@ -26,29 +14,28 @@ class Decider:
         """`episodes`: when each play was last called for each subject, as the journal keeps it."""
         self._playbook = playbook
         self._episodes = dict(episodes)
+        self._moved: dict[tuple[str, str], int] = {}
 
-    def decide(self, predictions: Iterable[tuple[Prediction, str]], now: int) -> Decided:
-        """The decisions that predictions (each with the id of its event) call for, proposed at `now`.
+    def begin(self, subject: str, label: str, at: int) -> list[Play]:
+        """The plays whose episode begins with a label said of a subject at a moment of the source's clock; those under
+        way are prolonged."""
+        return [play for play in self._playbook.plays[label] if self._begins((subject, play.name), play, at)]
 
-        Predictions that only prolong an episode lead to no new decision.
-        """
-        decided = Decided()
-        for prediction, event_id in predictions:
-            for play in self._playbook.plays[prediction.label]:
-                if self._begins(prediction, play, decided):
-                    decision = _decision(prediction, event_id, play, now)
-                    decided.decisions.append(decision)
-                    decided.actions.extend(
-                        _action(decision, number, step, prediction, event_id) for number, step in enumerate(play.step)
-                    )
-        return decided
-
-    def _begins(self, prediction: Prediction, play: Play, decided: Decided) -> bool:
-        """Whether the prediction begins an episode of the play; it prolongs one otherwise."""
-        key = (prediction.subject, play.name)
+    def _begins(self, key: tuple[str, str], play: Play, at: int) -> bool:
         last_at = self._episodes.get(key)
-        self._episodes[key] = decided.episodes[key] = max(prediction.at, last_at or prediction.at)
-        return last_at is None or abs(prediction.at - last_at) > play.quiet_minutes * MINUTE_US
+        self._episodes[key] = self._moved[key] = at if last_at is None else max(at, last_at)
+        return last_at is None or abs(at - last_at) > play.quiet_minutes * MINUTE_US
+
+    def take_moved(self) -> dict[tuple[str, str], int]:
+        """The episodes that began or were prolonged since this was last asked, for the journal."""
+        moved, self._moved = self._moved, {}
+        return moved
+
+
+def decide(prediction: Prediction, event_id: str, play: Play, now: int) -> tuple[Decision, list[Action]]:
+    """The decision for a play that a prediction about an event called for, and its actions, proposed at `now`."""
+    decision = _decision(prediction, event_id, play, now)
+    return decision, [_action(decision, number, step, prediction, event_id) for number, step in enumerate(play.step)]
 
 
 def _decision(prediction: Prediction, event_id: str, play: Play, now: int) -> Decision:

@@ -1,8 +1,8 @@
 """Calls to words: recordings through the speech pack, channel by channel, on threads that use every core.
 
 Vosk releases Python's lock while it decodes, and all recognizers share one loaded model. What is heard is handed over
-in the order in which it was said, whichever channel it came from, and each utterance tells from where its channel would go
-on after a crash: the position at which the recognizer closed it, in the silence after its last word.
+in the order in which it was said, whichever channel it came from, and each utterance tells from where its channel goes
+on after a crash: from the silence after its last word.
 """
 
 import queue
@@ -14,18 +14,21 @@ from pathlib import Path
 import msgspec
 
 from edge.events import Call, Event, Utterance, Word
-from models.errors import ModelError
+from models.errors import ModelError, PackMissing
 from models.features.audio import read_chunks
-from models.runtime.vosk import SpeechModel, SpokenWord
+from models.runtime.speech import Word as SpokenWord
+from models.runtime.vosk import SLICE_S, VoskModel
 
-CHUNK_S = 0.4
 # Vosk closes an utterance within about a second of silence after its last word.
 CLOSED_WITHIN_S = 2.0
 HEARD_WAITING = 256
+# Speech models know 16 kHz; what is above carries no more words for them.
+HIGHEST_RATE_HZ = 16_000
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a call: utterances in the order of their ends, or its end, or why it cannot be heard.
+    """What came of a call: utterances in the order of their ends, or its end, or why it cannot be heard: for ever
+    (`fault`), or as long as there is no speech pack for its language (`missing`).
 
     `seconds` is by channel how far the call has been heard when these utterances are kept.
     """
@@ -35,27 +38,42 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     seconds: dict[str, float]
     ended: bool = False
     fault: str = ""
+    missing: str = ""
 
 
 class Listener:
     """Transcribes calls in the background. `heard` holds what came of them, oldest first, and is bounded: when nobody
     takes from it the threads wait."""
 
-    def __init__(self, model_for: Callable[[str], SpeechModel], audio: Path, cores: int) -> None:
+    def __init__(
+        self, model_for: Callable[[str], VoskModel], audio: Path, cores: int, wake: Callable[[], None]
+    ) -> None:
         """`model_for` gives the speech model of a language (raises ModelError when there is none); `audio` is the
-        folder of the recordings; `cores` how many channels are decoded at a time."""
+        folder of the recordings; `cores` how many channels are decoded at a time; `wake` is called when there is
+        something to take."""
         self.heard: queue.Queue[Heard] = queue.Queue(HEARD_WAITING)
         self._model_for = model_for
         self._audio = audio
         self._cores = cores
+        self._wake = wake
         self._pool = ThreadPoolExecutor(cores, thread_name_prefix="speech")
         self._underway: set[str] = set()
         self._stopping = threading.Event()
 
     @property
+    def underway(self) -> int:
+        """How many calls are being transcribed."""
+        return len(self._underway)
+
+    @property
     def free(self) -> int:
         """How many further calls can be begun without making those under way slower."""
         return self._cores - len(self._underway)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is under way and nothing waits to be taken."""
+        return not self._underway and self.heard.empty()
 
     def begin(self, event: Event, seconds: dict[str, float]) -> None:
         """Transcribe a call from where it stands by channel (seconds; 0 for a channel not in it)."""
@@ -73,7 +91,7 @@ class Listener:
             heard = self.heard.get_nowait()
         except queue.Empty:
             return None
-        if heard.ended:
+        if heard.ended or heard.missing:
             self._underway.discard(heard.event.id)
         return heard
 
@@ -84,19 +102,25 @@ class Listener:
 
     def _listen(self, merger: "_Merger", call: Call, track: int, channel: str, start_s: float) -> None:
         try:
-            model = self._model_for(call.language)
-            stream = model.stream(call.sample_rate_hz)
+            rate_hz = min(call.sample_rate_hz, HIGHEST_RATE_HZ)
+            stream = self._model_for(call.language).stream(rate_hz)
             position_s = start_s
-            for chunk in read_chunks(self._audio / call.audio, start_s, CHUNK_S):
+            for chunk in read_chunks(self._audio / call.audio, start_s, SLICE_S, rate_hz=rate_hz):
                 if self._stopping.is_set():
                     return
-                words = stream.accept(chunk[:, track].tobytes())
-                position_s += len(chunk) / call.sample_rate_hz
-                merger.add(channel, [_utterance(channel, call.language, w, start_s) for w in words], position_s)
-            words = stream.finish()
-            merger.end(channel, [_utterance(channel, call.language, w, start_s) for w in words], call.duration_s)
+                closed = stream.accept(chunk[:, track].tobytes())
+                merger.add(
+                    channel, [_utterance(channel, call.language, words, start_s) for words in closed], position_s
+                )
+                position_s += len(chunk) / rate_hz
+            closed = stream.finish()
+            merger.end(
+                channel, [_utterance(channel, call.language, words, start_s) for words in closed], call.duration_s
+            )
+        except PackMissing as error:
+            merger.fail(missing=str(error))
         except ModelError as error:
-            merger.fail(str(error))
+            merger.fail(fault=str(error))
 
     def _hand_over(self, heard: Heard) -> None:
         while not self._stopping.is_set():
@@ -104,6 +128,7 @@ class Listener:
                 self.heard.put(heard, timeout=0.2)
             except queue.Full:
                 continue
+            self._wake()
             return
 
 
@@ -136,11 +161,13 @@ class _Merger:
             self._open.discard(channel)
             self._release()
 
-    def fail(self, reason: str) -> None:
+    def fail(self, *, fault: str = "", missing: str = "") -> None:
         with self._lock:
             if not self._failed:
                 self._failed = True
-                self._hand_over(Heard(event=self._event, seconds=dict(self._released_s), ended=True, fault=reason))
+                seconds = dict(self._released_s)
+                heard = Heard(event=self._event, seconds=seconds, ended=bool(fault), fault=fault, missing=missing)
+                self._hand_over(heard)
 
     def _release(self) -> None:
         """Hand over what no channel can still precede, and the end when all channels have ended."""

@@ -6,7 +6,7 @@ for one fsync, not for one a job; a job that fails is rolled back alone, to its 
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -53,6 +53,12 @@ def open_writer(path: Path) -> apsw.Connection:
     except apsw.Error as error:
         raise JournalError(f"{path} cannot be opened for writing ({error}); check the disk and its rights.") from None
     return connection
+
+
+def number(connection: apsw.Connection, sql: str, bindings: Sequence[Any] = ()) -> int:
+    """The one number that a question is answered with; 0 when there is no row."""
+    row: Any = connection.execute(sql, bindings).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 class Readers:

@@ -18,7 +18,7 @@ import msgspec
 from edge.errors import Conflict
 from edge.events import Action, Decision, Event, Prediction, Record, Signal, State, Transition, now_us
 from edge.store import outbox
-from edge.store.database import Readers, Writer
+from edge.store.database import Readers, Writer, number
 from edge.store.migrations import migrate
 from edge.store.rows import columns_of, insert, kind_of, read, select, tag_of
 
@@ -183,7 +183,7 @@ class Journal:
 
     def cursor(self, step: str) -> int:
         """The last event that a step has concluded; 0 before the first."""
-        return self._value("SELECT seq FROM cursors WHERE step = ?", (step,)) or 0
+        return number(self.readers.connection(), "SELECT seq FROM cursors WHERE step = ?", (step,))
 
     def conclude(
         self,
@@ -261,6 +261,13 @@ class Journal:
         rows = self.readers.connection().execute("SELECT subject, play, last_at FROM episodes")
         return {(subject, play): last_at for subject, play, last_at in rows}
 
+    def readings_by_device(self) -> dict[str, int]:
+        """How many readings of each device were concluded."""
+        rows: list[tuple[Any, ...]] = (
+            self.readers.connection().execute("SELECT device, readings FROM devices").fetchall()
+        )
+        return dict(rows)
+
     # ---- what is done ----------------------------------------------------------------------------------------
 
     def open_actions(self) -> list[tuple[Action, State]]:
@@ -298,14 +305,6 @@ class Journal:
         """The record of a type with this id."""
         found = select(self.readers.connection(), kind, "WHERE id = ?", (record_id,))  # type: ignore[type-var]
         return found[0] if found else None
-
-    def count(self, table: str) -> int:
-        """How many rows a table has."""
-        return self._value(f"SELECT count(*) FROM {table}", ()) or 0
-
-    def _value(self, sql: str, bindings: Sequence[Any]) -> Any:
-        row = self.readers.connection().execute(sql, bindings).fetchone()
-        return None if row is None else row[0]
 
 
 def _new_events(connection: apsw.Connection, offer: Offer) -> list[Event]:

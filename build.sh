@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The one entry: makes the environment when it is not there, then does what it is asked. Every step is quick when there
+# is nothing to do.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+export OUTSTATION_PACKS="${OUTSTATION_PACKS:-$PWD/var/packs}"
+
+usage() {
+  cat <<'TEXT'
+./build.sh run      install, fetch the packs, start broker, HQ and the daemon on the sample site
+./build.sh test     install, run every test (arguments go to pytest)
+./build.sh lint     ruff, mypy --strict, import contracts
+./build.sh fetch    fetch the speech packs (arguments: names; default: English)
+./build.sh bench    print the benchmarks (arguments: names)
+./build.sh train    train the packs that ship (argument: the folder of the data sets)
+./build.sh lock     resolve the dependencies anew into the lock files
+TEXT
+}
+
+# environment LOCK: .venv with exactly what LOCK says, made again only when LOCK or the project's own metadata changed.
+environment() {
+  local lock=$1 stamp
+  stamp="$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1) $lock"
+  if [ "$(cat .venv/stamp 2>/dev/null || true)" = "$stamp" ] ||
+    { [ "$lock" = requirements.lock ] && [ "$(cat .venv/stamp 2>/dev/null || true)" = "$(stamp_of requirements-dev.lock)" ]; }; then
+    return
+  fi
+  local python=${PYTHON:-python3}
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    echo "build.sh: $python is not Python 3.11 or newer; install it, or name one with PYTHON=…" >&2
+    exit 3
+  }
+  [ -x .venv/bin/pip ] || "$python" -m venv .venv || {
+    echo "build.sh: $python cannot make a virtual environment; on Debian and Ubuntu install python3-venv." >&2
+    exit 3
+  }
+  echo "Installing what $lock names …" >&2
+  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+  .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+  echo "$stamp" >.venv/stamp
+}
+
+stamp_of() { echo "$(cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1) $1"; }
+
+run() {
+  environment requirements.lock
+  .venv/bin/outstation models fetch
+  exec .venv/bin/python tests/demo.py "$@"
+}
+
+lint() {
+  environment requirements-dev.lock
+  .venv/bin/ruff check .
+  .venv/bin/ruff format --check .
+  .venv/bin/mypy
+  .venv/bin/lint-imports
+}
+
+lock() {
+  local resolve=(uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes
+    --no-annotate --no-header --no-emit-index-url --quiet)
+  "${resolve[@]}" --extra tui --extra build --output-file requirements.lock
+  "${resolve[@]}" --all-extras --constraint requirements.lock --output-file requirements-dev.lock
+}
+
+command=${1:-}
+[ $# -gt 0 ] && shift
+case $command in
+  run) run "$@" ;;
+  test) environment requirements-dev.lock && exec .venv/bin/pytest "$@" ;;
+  lint) lint ;;
+  fetch) environment requirements.lock && exec .venv/bin/outstation models fetch "$@" ;;
+  bench) environment requirements-dev.lock && exec .venv/bin/python -m tests.bench "$@" ;;
+  train) environment requirements-dev.lock && exec .venv/bin/python -m models.train "$@" ;;
+  lock) lock ;;
+  *) usage && [ -z "$command" ] ;;
+esac

@@ -1,0 +1,81 @@
+"""The processes that the daemon starts and watches: the embedded broker and the link to HQ.
+
+One that ends is started again, ever more slowly; all end with the daemon, even when it is killed (setpriv's
+--pdeathsig: the kernel tells them).
+"""
+
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from edge.errors import MissingPart
+
+STOP_WAIT_S = 10.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
+STEADY_S = 60.0
+
+log = structlog.get_logger()
+
+
+class Child:
+    """A watched process. `environment` is all that it gets to see of ours."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.starts = 0
+        self._command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
+        self._environment = dict(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name=f"watch-{name}")
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is alive now."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process and watch it. Raises MissingPart when there is no such program."""
+        self._thread.start()
+        self._started.wait()
+        if self._process is None:
+            self._thread.join()
+            raise MissingPart(f"{self._command[4]} cannot be started; install Outstation anew with ./build.sh.")
+
+    def stop(self) -> None:
+        """End the process: asked first, killed if it does not listen within ten seconds."""
+        self._stopping.set()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_WAIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        # The kernel's word on a parent's death is about the thread that forked, so this thread forks and stays.
+        wait_s = FIRST_WAIT_S
+        while not self._stopping.is_set():
+            try:
+                self._process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL)
+            except OSError as error:
+                log.error("cannot be started", child=self.name, reason=str(error))
+                self._started.set()
+                return
+            self.starts += 1
+            self._started.set()
+            try:
+                self._process.wait(STEADY_S)
+            except subprocess.TimeoutExpired:
+                wait_s = FIRST_WAIT_S
+                self._process.wait()
+            if self._stopping.is_set():
+                return
+            log.warning("ended; starting it again", child=self.name, code=self._process.returncode, wait_s=wait_s)
+            self._stopping.wait(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)

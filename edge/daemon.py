@@ -1,0 +1,279 @@
+"""The daemon: opens a site's parts, starts them in the order of the flow, and ends them in the reverse order."""
+
+import os
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import structlog
+from models.tasks.device_anomaly import DeviceAnomaly
+from models.tasks.text_labels import TextLabels
+
+from edge.act.channels import Channels
+from edge.act.countdown import Countdown
+from edge.children import Child
+from edge.decide.playbook import Playbook, read_playbook
+from edge.decide.plays import Decider
+from edge.errors import JournalError, MissingPart
+from edge.infer import Infer
+from edge.perceive.speech import Listener
+from edge.perceive.windows import DeviceWindows
+from edge.pipeline import Pipeline
+from edge.site import Site
+from edge.sources.bus import Bus
+from edge.sources.inbox import Inbox
+from edge.sources.refused import RefusedFolder
+from edge.store.database import number
+from edge.store.journal import Journal
+from edge.watch import HealthLook, Watchdog
+from edge.web.app import create_app
+from edge.web.parts import WebParts
+from edge.web.server import Server
+from models import runtime
+from models.errors import PackMissing
+from models.pack import Pack
+from models.runtime.vosk import VoskModel
+from models.store import default_packs, find_pack
+
+BROKER_CONFIG = Path(__file__).parents[1] / "firmware-config" / "broker" / "nats-server.conf"
+INBOX_LOOK_S = 0.5
+DISK_WAIT_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run with --once did. `rtf` is the time that speech took divided by the length of the calls."""
+
+    events: int
+    utterances: int
+    predictions: int
+    decisions: int
+    actions: int
+    refused: int
+    audio_s: float
+    rtf: float
+    reasons: tuple[str, ...] = ()
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a site that every kind of run needs."""
+
+    site: Site
+    journal: Journal
+    playbook: Playbook
+    packs: list[Pack]
+    listener: Listener
+    pipeline: Pipeline
+    inbox: Inbox
+    refused: RefusedFolder
+
+
+def open_site(site: Site, stack: ExitStack) -> Opened:
+    """Open what is in a site folder; `stack` closes it again.
+
+    Raises SettingsError, PlaybookGap, ModelError or JournalError, each before anything is taken in.
+    """
+    playbook = read_playbook(site.playbook)
+    texts = [TextLabels(runtime.load(_pack(site, name))) for name in site.settings.calls.packs]
+    devices = [DeviceAnomaly(runtime.load(_pack(site, name))) for name in site.settings.devices.packs]
+    packs = [part.pack for part in (*texts, *devices)]
+    for pack in packs:
+        playbook.check_covers(pack.manifest.name, pack.manifest.labels)
+    journal = Journal(site.journal)
+    stack.callback(journal.close)
+    refused = RefusedFolder(site.refused, journal)
+    listener = Listener(_speech_models(site), site.audio, os.cpu_count() or 1, journal.wake)
+    pipeline = Pipeline(
+        journal, listener, DeviceWindows(), Infer(texts, devices), Decider(playbook, journal.episodes())
+    )
+    return Opened(
+        site=site,
+        journal=journal,
+        playbook=playbook,
+        packs=packs,
+        listener=listener,
+        pipeline=pipeline,
+        inbox=Inbox(site, journal, refused),
+        refused=refused,
+    )
+
+
+def _pack(site: Site, name: str) -> Pack:
+    """A pack by name: the site's own, then those of this machine, then those that ship."""
+    try:
+        return find_pack(name, site.packs)
+    except PackMissing:
+        return find_pack(name, default_packs())
+
+
+def _speech_models(site: Site) -> Callable[[str], VoskModel]:
+    """Gives the speech model of a language, loaded when it is first needed and then shared by all threads."""
+    lock = threading.Lock()
+
+    @cache
+    def load(language: str) -> VoskModel:
+        name = site.settings.calls.speech.get(language)
+        if name is None:
+            raise PackMissing(f"No speech pack for {language!r} is named in [calls.speech] of site.toml; add one.")
+        model = runtime.load(_pack(site, name))
+        assert isinstance(model, VoskModel)
+        return model
+
+    def model_for(language: str) -> VoskModel:
+        with lock:
+            return load(language)
+
+    return model_for
+
+
+# ---- outstation run --once -----------------------------------------------------------------------------------------
+
+
+def run_once(site: Site) -> Summary:
+    """Take what waits in the inbox through the whole flow, and end: no page, no bus, no link.
+
+    Raises what `open_site` raises.
+    """
+    with ExitStack() as stack:
+        opened = open_site(site, stack)
+        before = _counts(opened.journal)
+        while not opened.inbox.take():
+            time.sleep(INBOX_LOOK_S)  # somebody is still writing a file; the clock decides when it has settled
+        began_s = time.monotonic()
+        opened.pipeline.drain()
+        took_s = time.monotonic() - began_s
+        Countdown(opened.journal, Channels(None, site.webhooks)).settle()
+        opened.listener.stop()
+        counts = {name: count - before[name] for name, count in _counts(opened.journal).items()}
+        audio_s = counts.pop("audio_ms") / 1000
+        reasons = (*_reasons(opened.journal, int(counts["refused"])), *dict.fromkeys(opened.pipeline.put_off))
+        return Summary(
+            **counts, audio_s=round(audio_s, 1), rtf=round(took_s / audio_s, 3) if audio_s else 0.0, reasons=reasons
+        )
+
+
+def _counts(journal: Journal) -> dict[str, int]:
+    """How many records of each kind the journal has, and the length of the calls whose transcript is complete."""
+    questions = {
+        "events": "SELECT count(*) FROM events",
+        "utterances": "SELECT count(*) FROM signals WHERE kind = 'utterance'",
+        "predictions": "SELECT count(*) FROM predictions",
+        "decisions": "SELECT count(*) FROM decisions",
+        "actions": "SELECT count(*) FROM actions",
+        "refused": "SELECT count(*) FROM refusals",
+        "audio_ms": "SELECT coalesce(sum(1000 * (e.data ->> 'duration_s')), 0) FROM events e "
+        "JOIN transcripts t ON t.event_id = e.id WHERE t.done = 1",
+    }
+    connection = journal.readers.connection()
+    return {name: number(connection, sql) for name, sql in questions.items()}
+
+
+def _reasons(journal: Journal, newest: int) -> list[str]:
+    rows = journal.readers.connection().execute("SELECT reason FROM refusals ORDER BY seq DESC LIMIT ?", (newest,))
+    return [reason for (reason,) in rows][::-1]
+
+
+# ---- outstation run ------------------------------------------------------------------------------------------------
+
+
+def run(site: Site) -> None:
+    """Run until SIGTERM or SIGINT. Raises what `open_site` raises, and MissingPart when a child cannot be started."""
+    with ExitStack() as stack:
+        children = [child for child in (_broker(site), _link(site)) if child is not None]
+        for child in children:
+            child.start()
+            stack.callback(child.stop)
+        opened = open_site(site, stack)
+        bus = None if site.settings.bus is None else Bus(site, opened.journal, opened.refused)
+        countdown = Countdown(opened.journal, Channels(bus, site.webhooks))
+        inbox = InboxWatch(opened.inbox)
+        for part in (opened.pipeline, countdown, bus, inbox):
+            if part is not None:
+                part.start()
+                stack.callback(part.stop)
+        look = HealthLook(opened.journal, site, opened.pipeline, bus, children)
+        _serve(opened, look)
+
+
+def _serve(opened: Opened, look: HealthLook) -> None:
+    """The page, on the main thread, which gets the signals; systemd hears of it when it answers."""
+    web = opened.site.settings.web
+    app = create_app(
+        WebParts(
+            journal=opened.journal,
+            site_name=opened.site.settings.name,
+            language=opened.site.settings.language,
+            version=version("outstation"),
+            audio=opened.site.audio,
+            titles=opened.playbook.titles,
+            health=look.now,
+            hosts=web.hosts,
+            packs=[(pack.manifest.name, pack.manifest.version) for pack in opened.packs],
+        )
+    )
+    server = Server(app, web.host, web.port)
+    watchdog = Watchdog(look, lambda: server.started)
+    watchdog.start()
+    try:
+        server.run()
+    except SystemExit:
+        raise MissingPart(f"{web.host}:{web.port} is taken; end what listens there, or set web.port.") from None
+    finally:
+        watchdog.stop()
+
+
+def _broker(site: Site) -> Child | None:
+    """nats-server as the site's own device bus, when site.toml asks for one."""
+    bus = site.settings.bus
+    if bus is None or not bus.embedded:
+        return None
+    site.bus_store.mkdir(parents=True, exist_ok=True)
+    program = Path(sysconfig.get_path("scripts")) / "nats-server"
+    environment = {
+        "OUTSTATION_MQTT_PORT": str(bus.port),
+        "OUTSTATION_BROKER_STORE": f'"{site.bus_store / "store"}"',
+        "OUTSTATION_BROKER_LOG": f'"{site.bus_store / "broker.log"}"',
+        "OUTSTATION_BROKER_SYNC": "always",
+    }
+    return Child("broker", [str(program), "-c", str(BROKER_CONFIG)], environment)
+
+
+def _link(site: Site) -> Child | None:
+    """The link to HQ, when site.toml names one: a process of its own that knows the outbox and nothing else of us."""
+    if site.settings.hq is None:
+        return None
+    return Child("link", [sys.executable, "-m", "sync.uplink", str(site.folder)], {"PATH": os.environ.get("PATH", "")})
+
+
+class InboxWatch:
+    """The thread that looks into the inbox folder."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="inbox")
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the file under way."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(INBOX_LOOK_S):
+            try:
+                self._inbox.take()
+            except (JournalError, OSError) as error:  # the disk is full: the files stay where they are
+                log.error("the inbox waits", reason=str(error))
+                self._stopping.wait(DISK_WAIT_S)

@@ -1,0 +1,59 @@
+"""Signals to predictions: what the packs in use say of an utterance or of a device's readings, and why."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.events import Event, MeasuredEvidence, Prediction, Signal, SpokenEvidence, Utterance
+from edge.perceive.windows import WindowBatch
+from models.tasks.device_anomaly import DeviceAnomaly
+from models.tasks.text_labels import LabelScore, TextLabels
+
+WEIGHTS_SHOWN = 6
+
+
+class Infer:
+    """The packs in use, ready to run."""
+
+    def __init__(self, texts: Sequence[TextLabels], devices: Sequence[DeviceAnomaly]) -> None:
+        self._texts = texts
+        self._devices = devices
+
+    def of_utterances(self, signals: Sequence[Signal]) -> list[Prediction]:
+        """What the text packs say of utterances: each label that reaches its threshold."""
+        utterances = [(signal, signal.data) for signal in signals if isinstance(signal.data, Utterance)]
+        texts = [utterance.text for _, utterance in utterances]
+        predictions = []
+        for pack in self._texts:
+            thresholds = pack.thresholds
+            for (signal, utterance), scores in zip(utterances, pack.score(texts), strict=True):
+                predictions.extend(
+                    Prediction(
+                        at=signal.at,
+                        signal_id=signal.id,
+                        subject=signal.subject,
+                        pack=pack.name,
+                        pack_version=pack.version,
+                        label=score.label,
+                        probability=round(score.probability, 4),
+                        evidence=(_spoken(signal, utterance, score),),
+                    )
+                    for score in scores
+                    if score.probability >= thresholds[score.label]
+                )
+        return predictions
+
+
+def _spoken(signal: Signal, utterance: Utterance, score: LabelScore) -> SpokenEvidence:
+    """The utterance, and the words in it that raised the score most, in the order of their weight."""
+    weights = [
+        (utterance.text[start:end], round(weight, 4)) for start, end, weight in score.contributions if weight > 0
+    ][:WEIGHTS_SHOWN]
+    return SpokenEvidence(
+        event_id=signal.event_id,
+        channel=utterance.channel,
+        start_s=utterance.start_s,
+        end_s=utterance.end_s,
+        text=utterance.text,
+        weights=tuple(weights),
+    )

@@ -1,0 +1,287 @@
+"""The flow, to be read first: events → perceive → infer → decide → journal.
+
+The sources write events into the journal; this takes them from there on three tracks (readings, notes, calls), each
+going on from its own cursor, and writes what was made of them together with the cursor's advance in one transaction.
+Only this module knows the order of the stages; none of them knows another. The journal between the sources and this
+is the queue: it is bounded by the disk, it survives a crash, and how far a track is behind is how long it is.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from edge.decide.plays import Decider, decide
+from edge.errors import JournalError
+from edge.events import Action, Decision, Event, Note, Prediction, Signal, Utterance, now_us
+from edge.infer import Infer
+from edge.perceive.prosody import talk
+from edge.perceive.speech import Heard, Listener
+from edge.perceive.windows import DeviceWindows
+from edge.store.journal import Conclusions, DeviceState, Journal, Progress, Refusal
+from edge.store.rows import select
+
+EVENTS_AT_ONCE = 1_000
+LOOK_S = 0.5
+DISK_WAIT_S = 1.0
+WINDOWS_KEPT_EVERY_S = 300.0
+PACK_WAIT_S = 60.0
+
+log = structlog.get_logger()
+
+
+class Pipeline:
+    """One thread that takes events through the stages; speech runs on the listener's own threads."""
+
+    def __init__(
+        self, journal: Journal, listener: Listener, windows: DeviceWindows, infer: Infer, decider: Decider
+    ) -> None:
+        self._journal = journal
+        self._listener = listener
+        self._windows = windows
+        self._infer = infer
+        self._decider = decider
+        self._running = True
+        self._thread = threading.Thread(target=self._run, name="pipeline")
+        self._cursors = {track: journal.cursor(track) for track in ("reading", "note")}
+        self._readings_of: dict[str, int] = {}
+        # By call why it cannot be transcribed now, and when to try again (monotonic seconds).
+        self._put_off: dict[str, tuple[str, float]] = {}
+        self._windows_kept_s = time.monotonic()
+        self._recall_windows()
+
+    def start(self) -> None:
+        """Begin to take events."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the batch under way; what was not taken is taken after the next start."""
+        self._running = False
+        self._listener.stop()
+        self._journal.wake()
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether events are being taken."""
+        return self._thread.is_alive()
+
+    def drain(self) -> None:
+        """Take events on the caller's thread until nothing is left to take."""
+        while True:
+            seen = self._journal.commits
+            if not self._step():
+                if self._listener.idle and self._journal.commits == seen:
+                    return
+                self._journal.wait(seen, LOOK_S)
+
+    def _run(self) -> None:
+        with contextlib.suppress(JournalError):  # a disk that is full while we stop: the next start goes on from there
+            while self._running:
+                seen = self._journal.commits
+                if not self._step():
+                    self._journal.wait(seen, LOOK_S)
+            self._keep_windows()
+
+    def _step(self) -> bool:
+        """A batch of each track; False when there was nothing to take."""
+        worked = [self._take_readings(), self._take_notes(), self._take_calls()]
+        return any(worked)
+
+    # ---- the tracks ------------------------------------------------------------------------------------------
+
+    def _take_readings(self) -> bool:
+        batch = self._journal.events_after("reading", self._cursors["reading"], EVENTS_AT_ONCE)
+        if not batch:
+            return False
+        events = [event for _, event in batch]
+        window = self._windows.update(events)
+        scores = self._infer.of_window(window)
+        conclusions = _Conclusions()
+        for index, label, probability in scores.calls:
+            event = events[index]
+            plays = self._decider.begin(event.subject, label, event.at)
+            if plays:
+                signal, prediction = self._infer.explain(window, index, event, label, probability)
+                conclusions.signals.append(signal)
+                conclusions.predictions.append(prediction)
+                for play in plays:
+                    conclusions.add(*decide(prediction, event.id, play, now_us()))
+        self._conclude(
+            conclusions.made(self._decider, self._device_states(events, scores.of_event)),
+            cursor=("reading", batch[-1][0]),
+            window_state=self._windows_to_keep(),
+        )
+        return True
+
+    def _take_notes(self) -> bool:
+        batch = self._journal.events_after("note", self._cursors["note"], EVENTS_AT_ONCE)
+        if not batch:
+            return False
+        signals = [
+            Signal(
+                at=event.at,
+                event_id=event.id,
+                subject=event.subject,
+                data=Utterance(channel="note", language=event.data.language, text=event.data.text),
+            )
+            for _, event in batch
+            if isinstance(event.data, Note)
+        ]
+        self._conclude(self._understand(signals), cursor=("note", batch[-1][0]))
+        return True
+
+    def _take_calls(self) -> bool:
+        self._begin_calls()
+        heard = self._listener.take()
+        if heard is None:
+            return False
+        if heard.missing:
+            self._put_off[heard.event.id] = (heard.missing, time.monotonic() + PACK_WAIT_S)
+            return True
+        if heard.fault:
+            self._journal.refuse(Refusal(source="calls", name=heard.event.subject, reason=heard.fault)).result()
+        self._conclude(
+            self._understand(self._signals(heard)),
+            progress=Progress(event_id=heard.event.id, done=heard.ended, seconds=heard.seconds),
+        )
+        return True
+
+    def _begin_calls(self) -> None:
+        free = self._listener.free
+        if free <= 0:
+            return
+        now = time.monotonic()
+        waiting = self._journal.calls_to_transcribe(self._listener.underway + free + len(self._put_off))
+        ready = [call for call in waiting if self._put_off.get(call[0].id, ("", 0.0))[1] <= now]
+        for event, progress in ready[: self._listener.underway + free]:
+            self._put_off.pop(event.id, None)
+            self._listener.begin(event, progress.seconds)
+
+    @property
+    def put_off(self) -> list[str]:
+        """Why calls wait that could be transcribed if there were a speech pack for their language: a sentence each."""
+        return [reason for reason, _ in self._put_off.values()]
+
+    # ---- the stages ------------------------------------------------------------------------------------------
+
+    def _signals(self, heard: Heard) -> list[Signal]:
+        """What was heard as signals; with the last of a call, how it was spoken."""
+        event = heard.event
+        spoken = [
+            Signal(at=event.at + round(utterance.end_s * 1e6), event_id=event.id, subject=event.subject, data=utterance)
+            for utterance in heard.utterances
+        ]
+        if not heard.ended:
+            return spoken
+        earlier = select(
+            self._journal.readers.connection(), Signal, "WHERE event_id = ? AND kind = 'utterance'", (event.id,)
+        )
+        utterances = [s.data for s in [*earlier, *spoken] if isinstance(s.data, Utterance)]
+        return [*spoken, Signal(at=event.at, event_id=event.id, subject=event.subject, data=talk(utterances))]
+
+    def _understand(self, signals: Sequence[Signal]) -> Conclusions:
+        """Signals with words through infer and decide."""
+        events = {signal.id: signal.event_id for signal in signals}
+        conclusions = _Conclusions()
+        conclusions.signals.extend(signals)
+        for prediction in self._infer.of_utterances(signals):
+            conclusions.predictions.append(prediction)
+            event_id = events[prediction.signal_id]
+            for play in self._decider.begin(prediction.subject, prediction.label, prediction.at):
+                conclusions.add(*decide(prediction, event_id, play, now_us()))
+        return conclusions.made(self._decider, [])
+
+    # ---- the journal -----------------------------------------------------------------------------------------
+
+    def _conclude(
+        self,
+        conclusions: Conclusions,
+        cursor: tuple[str, int] | None = None,
+        progress: Progress | None = None,
+        window_state: bytes | None = None,
+    ) -> None:
+        """Write conclusions, waiting as long as the disk cannot take them: nothing that was made is dropped.
+
+        Raises JournalError when it cannot be written and the pipeline is to stop.
+        """
+        while True:
+            try:
+                self._journal.conclude(conclusions, cursor, progress, window_state).result()
+                break
+            except JournalError as error:
+                if not self._running:
+                    raise
+                log.error("the journal cannot be written; waiting", reason=str(error))
+                time.sleep(DISK_WAIT_S)
+        if cursor is not None:
+            self._cursors[cursor[0]] = cursor[1]
+
+    def _device_states(self, events: Sequence[Event], scores: Sequence[float | None]) -> list[DeviceState]:
+        """The newest of each device in a batch."""
+        newest: dict[str, DeviceState] = {}
+        for event, score in zip(events, scores, strict=True):
+            count = self._readings_of[event.subject] = self._readings_of.get(event.subject, 0) + 1
+            newest[event.subject] = DeviceState(
+                device=event.subject,
+                at=event.at,
+                event_id=event.id,
+                values=event.data.values,  # type: ignore[union-attr]
+                score=score,
+                readings=count,
+            )
+        return list(newest.values())
+
+    def _recall_windows(self) -> None:
+        """Bring the windows to where the cursor is: the state that was kept, and the readings since."""
+        kept = self._journal.window_state()
+        seq = 0
+        if kept is not None:
+            seq = kept[0]
+            self._windows.restore(kept[1])
+        self._readings_of = self._journal.readings_by_device()
+        while seq < self._cursors["reading"]:
+            batch = self._journal.events_after("reading", seq, EVENTS_AT_ONCE)
+            batch = [(place, event) for place, event in batch if place <= self._cursors["reading"]]
+            if not batch:
+                return
+            self._windows.update([event for _, event in batch])
+            seq = batch[-1][0]
+
+    def _windows_to_keep(self) -> bytes | None:
+        if time.monotonic() - self._windows_kept_s < WINDOWS_KEPT_EVERY_S:
+            return None
+        self._windows_kept_s = time.monotonic()
+        return self._windows.snapshot()
+
+    def _keep_windows(self) -> None:
+        if self._cursors["reading"]:
+            self._conclude(
+                Conclusions(), cursor=("reading", self._cursors["reading"]), window_state=self._windows.snapshot()
+            )
+
+
+class _Conclusions:
+    """Collects what a batch leads to."""
+
+    def __init__(self) -> None:
+        self.signals: list[Signal] = []
+        self.predictions: list[Prediction] = []
+        self._decisions: list[Decision] = []
+        self._actions: list[Action] = []
+
+    def add(self, decision: Decision, actions: list[Action]) -> None:
+        self._decisions.append(decision)
+        self._actions.extend(actions)
+
+    def made(self, decider: Decider, devices: list[DeviceState]) -> Conclusions:
+        return Conclusions(
+            signals=self.signals,
+            predictions=self.predictions,
+            decisions=self._decisions,
+            actions=self._actions,
+            episodes=decider.take_moved(),
+            devices=devices,
+        )

@@ -1,0 +1,122 @@
+"""Watches the running gateway: looks at its parts when the page asks, and tells systemd that it is alive."""
+
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import apsw
+
+from edge.children import Child
+from edge.health import Health, Waiting
+from edge.pipeline import Pipeline
+from edge.site import Site
+from edge.sources.bus import Bus
+from edge.store.database import number, open_read_only
+from edge.store.journal import Journal
+
+LOW_DISK_BYTES = 200 * 2**20
+
+
+class HealthLook:
+    """Looks at the parts of the gateway, each time it is asked."""
+
+    def __init__(
+        self, journal: Journal, site: Site, pipeline: Pipeline, bus: Bus | None, children: Sequence[Child]
+    ) -> None:
+        self._journal = journal
+        self._site = site
+        self._pipeline = pipeline
+        self._bus = bus
+        self._children = children
+
+    def now(self) -> Health:
+        """The gateway at this moment; reads the journal, so call it in a thread."""
+        connection = self._journal.readers.connection()
+        problems = [*dict.fromkeys(self._pipeline.put_off), *self._missing()]
+        return Health(
+            ready=self._pipeline.alive,
+            problems=tuple(problems),
+            readings_behind=number(
+                connection,
+                "SELECT count(*) FROM events WHERE kind = 'reading' "
+                "AND seq > coalesce((SELECT seq FROM cursors WHERE step = 'reading'), 0)",
+            ),
+            calls_waiting=number(connection, "SELECT count(*) FROM transcripts WHERE done = 0"),
+            writer_waiting=self._journal.waiting_jobs,
+            outbox=self._outbox(),
+            refusals=number(connection, "SELECT count(*) FROM refusals"),
+        )
+
+    def _missing(self) -> Iterator[str]:
+        for child in self._children:
+            if not child.running:
+                yield f"The {child.name} is not running; it is started again by itself, see the log."
+        if self._bus is not None and not self._bus.connected:
+            bus = self._site.settings.bus
+            assert bus is not None
+            yield f"The device bus at {bus.host}:{bus.port} does not answer; readings wait at the devices."
+        free_bytes = shutil.disk_usage(self._site.data).free
+        if free_bytes < LOW_DISK_BYTES:
+            yield f"Only {free_bytes // 2**20} MiB are free for {self._site.data}; free the disk."
+
+    def _outbox(self) -> Waiting:
+        """What HQ has not acknowledged: the lanes' last numbers less the link's watermarks."""
+        connection = self._journal.readers.connection()
+        acknowledged = self._acknowledged()
+        rows: list[tuple[Any, ...]] = connection.execute("SELECT lane, last_seq FROM lanes").fetchall()
+        return Waiting(**{lane: last_seq - acknowledged.get(lane, 0) for lane, last_seq in rows})
+
+    def _acknowledged(self) -> dict[str, int]:
+        path = self._site.link_db
+        if not path.exists():
+            return {}
+        connection = open_read_only(path)
+        try:
+            epoch = number(
+                self._journal.readers.connection(), "SELECT CAST(value AS INTEGER) FROM meta WHERE key='epoch'"
+            )
+            rows = connection.execute("SELECT lane, last_seq FROM watermark WHERE epoch = ?", (epoch,)).fetchall()
+        except apsw.SQLError:  # the link has only just made its database
+            return {}
+        finally:
+            connection.close()
+        return {str(lane): int(str(seq)) for lane, seq in rows}
+
+
+class Watchdog:
+    """Tells systemd that the daemon is ready, and then that it is alive as long as the pipeline is (sd_notify(3))."""
+
+    def __init__(self, look: HealthLook, started: Callable[[], bool]) -> None:
+        self._look = look
+        self._started = started
+        self._address = os.environ.get("NOTIFY_SOCKET", "")
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog")
+
+    def start(self) -> None:
+        """Begin, if systemd asked for it."""
+        if self._address:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Say that the daemon is stopping, and end."""
+        self._stopping.set()
+        if self._address:
+            self._thread.join()
+            self._tell("STOPPING=1")
+
+    def _run(self) -> None:
+        while not self._started() and not self._stopping.wait(0.1):
+            pass
+        self._tell("READY=1")
+        interval_s = int(os.environ.get("WATCHDOG_USEC", "20000000")) / 2e6
+        while not self._stopping.wait(interval_s):
+            if self._look.now().ready:
+                self._tell("WATCHDOG=1")
+
+    def _tell(self, word: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+            connection.sendto(word.encode(), self._address.replace("@", "\0", 1))
