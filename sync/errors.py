@@ -2,6 +2,7 @@
 
 SyncError              exit 2
 ├── EnvelopeInvalid    an envelope does not decode, is too large, or its signature does not hold
+├── MessageInvalid     an acknowledgement, a state or a topic is not one of the link's
 ├── LinkSettingsError  the link's settings, keys or databases are wrong
 └── LinkPartMissing    exit 3: a broker or a key that is needed is not there
 """
@@ -15,6 +16,10 @@ class SyncError(Exception):
 
 class EnvelopeInvalid(SyncError):
     """An envelope does not decode, is too large, or its signature does not hold."""
+
+
+class MessageInvalid(SyncError):
+    """An acknowledgement, a state or a topic is not one of the link's."""
 
 
 class LinkSettingsError(SyncError):

@@ -1,0 +1,21 @@
+// Shows the page anew every two seconds: the server renders it, this only replaces what is in <main>.
+"use strict";
+
+const REFRESH_MS = 2000;
+
+async function refresh() {
+  try {
+    const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(5000) });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+    const selecting = !getSelection().isCollapsed;
+    if (!selecting) document.querySelector("main").replaceWith(fresh);
+    document.body.classList.remove("stale");
+  } catch {
+    // What is shown is old now, and looks it, until HQ answers again.
+    document.body.classList.add("stale");
+  }
+  setTimeout(refresh, REFRESH_MS);
+}
+
+setTimeout(refresh, REFRESH_MS);
