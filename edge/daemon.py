@@ -37,6 +37,7 @@ from edge.web.app import create_app
 from edge.web.parts import WebParts
 from edge.web.server import Server
 from models import runtime
+from models.catalogue import read_catalogue, speech_pack_of
 from models.errors import PackMissing
 from models.pack import Pack
 from models.runtime.vosk import VoskModel
@@ -120,9 +121,7 @@ def _speech_models(site: Site) -> Callable[[str], VoskModel]:
 
     @cache
     def load(language: str) -> VoskModel:
-        name = site.settings.calls.speech.get(language)
-        if name is None:
-            raise PackMissing(f"No speech pack for {language!r} is named in [calls.speech] of site.toml; add one.")
+        name = site.settings.calls.speech.get(language) or speech_pack_of(language, read_catalogue())
         model = runtime.load(_pack(site, name))
         assert isinstance(model, VoskModel)
         return model

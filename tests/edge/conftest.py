@@ -1,0 +1,36 @@
+"""A bare site and its journal, for tests of single parts."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.site import Site, SiteSettings
+from edge.store.journal import Journal
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A site folder with an inbox and no settings but a name."""
+    bare = Site(folder=tmp_path / "site", settings=SiteSettings(name="test", time_zone="Asia/Shanghai"))
+    for folder in (bare.inbox, bare.data):
+        folder.mkdir(parents=True)
+    return bare
+
+
+@pytest.fixture(scope="session")
+def empty_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal with the newest schema and nothing in it: copying it is quicker than migrating."""
+    path = tmp_path_factory.mktemp("empty") / "journal.db"
+    Journal(path).close()
+    return path
+
+
+@pytest.fixture
+def journal(site: Site, empty_journal: Path) -> Iterator[Journal]:
+    """The site's journal, open."""
+    shutil.copyfile(empty_journal, site.journal)
+    opened = Journal(site.journal)
+    yield opened
+    opened.close()

@@ -1,0 +1,94 @@
+"""One sample of every record, for round trips; and short ways to make records in tests."""
+
+from edge.events import (
+    Action,
+    Call,
+    Decision,
+    Event,
+    MeasuredEvidence,
+    Note,
+    Prediction,
+    Reading,
+    Record,
+    Signal,
+    SpokenEvidence,
+    Talk,
+    Transition,
+    Utterance,
+    Window,
+    Word,
+    new_id,
+)
+
+AT = 1_773_450_000_000_000
+
+
+def an_event(data: Call | Reading | Note | None = None, subject: str = "hoist-07", at: int = AT) -> Event:
+    """An event about a device, of a reading when nothing else is given."""
+    return Event(
+        at=at,
+        source="test",
+        subject=subject,
+        received_at=at + 5,
+        boot_id="boot",
+        data=data or Reading(values={"vibration_mm_s": 2.5}),
+    )
+
+
+def an_action(**changes: object) -> Action:
+    """A proposed card."""
+    fields: dict[str, object] = {
+        "at": AT,
+        "decision_id": new_id(),
+        "step": 0,
+        "role": "rep",
+        "channel": "card",
+        "what": {"en": "Call back", "zh": "回电"},
+        "payload": {},
+        "due": AT + 600_000_000,
+        "fires_at": None,
+    }
+    return Action(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+_CALL = Call(
+    audio="a.wav",
+    duration_s=2.5,
+    sample_rate_hz=8000,
+    channels=("agent", "customer"),
+    language="en",
+    customer="Red Ridge",
+    agent="Anna",
+    direction="in",
+)
+_WORD = Word(text="budget", start_s=1.0, end_s=1.4, confidence=0.9)
+_UTTERANCE = Utterance(
+    channel="customer", language="en", text="budget", start_s=1.0, end_s=1.4, confidence=0.9, words=(_WORD,)
+)
+_SPOKEN = SpokenEvidence(
+    event_id="e", channel="customer", start_s=1.0, end_s=1.4, text="budget", weights=(("budget", 1.5),)
+)
+_MEASURED = MeasuredEvidence(event_id="e", sensor="t", value=9.0, usual=1.0, weights=(("z", 3.0),))
+_TALK = Talk(talk_share={"agent": 0.6}, words_per_minute={"agent": 120.0}, pauses=2, longest_pause_s=3.0, overlap_s=0.5)
+
+SAMPLES: list[Record] = [
+    an_event(_CALL),
+    an_event(Reading(values={"a": 1.0, "b": -2.5})),
+    an_event(Note(text="绞车有异响", author="李工", language="zh")),
+    Signal(at=AT, event_id="e", subject="s", data=_UTTERANCE),
+    Signal(at=AT, event_id="e", subject="s", data=_TALK),
+    Signal(at=AT, event_id="e", subject="s", data=Window(features={"t": {"z": 3.0}})),
+    Prediction(
+        at=AT,
+        signal_id="s",
+        subject="x",
+        pack="p",
+        pack_version="1",
+        label="complaint",
+        probability=0.9,
+        evidence=(_SPOKEN, _MEASURED),
+    ),
+    Decision(at=AT, prediction_id="p", event_id="e", subject="x", play="budget", deadline=AT + 1),
+    an_action(fires_at=AT + 5, payload={"topic": "t"}, channel="device"),
+    Transition(at=AT, action_id="a", state="accepted", by="rep", remark="now"),
+]
