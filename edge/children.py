@@ -4,14 +4,20 @@ One that ends is started again, ever more slowly; all end with the daemon, even 
 --pdeathsig: the kernel tells them).
 """
 
+import os
 import subprocess
+import sys
+import sysconfig
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import structlog
 
 from edge.errors import MissingPart
+from edge.site import Site
 
+BROKER_CONFIG = Path(__file__).parents[1] / "firmware-config" / "broker" / "nats-server.conf"
 STOP_WAIT_S = 10.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 STEADY_S = 60.0
@@ -36,6 +42,11 @@ class Child:
     def running(self) -> bool:
         """Whether the process is alive now."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, while it is alive."""
+        return self._process.pid if self._process is not None and self.running else None
 
     def start(self) -> None:
         """Start the process and watch it. Raises MissingPart when there is no such program."""
@@ -79,3 +90,26 @@ class Child:
             log.warning("ended; starting it again", child=self.name, code=self._process.returncode, wait_s=wait_s)
             self._stopping.wait(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def broker(site: Site) -> Child | None:
+    """nats-server as the site's own device bus, when site.toml asks for one."""
+    bus = site.settings.bus
+    if bus is None or not bus.embedded:
+        return None
+    site.bus_store.mkdir(parents=True, exist_ok=True)
+    program = Path(sysconfig.get_path("scripts")) / "nats-server"
+    environment = {
+        "OUTSTATION_MQTT_PORT": str(bus.port),
+        "OUTSTATION_BROKER_STORE": f'"{site.bus_store / "store"}"',
+        "OUTSTATION_BROKER_LOG": f'"{site.bus_store / "broker.log"}"',
+        "OUTSTATION_BROKER_SYNC": "always",
+    }
+    return Child("broker", [str(program), "-c", str(BROKER_CONFIG)], environment)
+
+
+def link(site: Site) -> Child | None:
+    """The link to HQ, when site.toml names one: a process of its own that knows the outbox and nothing else of us."""
+    if site.settings.hq is None:
+        return None
+    return Child("link", [sys.executable, "-m", "sync.uplink", str(site.folder)], {"PATH": os.environ.get("PATH", "")})

@@ -1,15 +1,12 @@
 """The daemon: opens a site's parts, starts them in the order of the flow, and ends them in the reverse order."""
 
 import os
-import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 import msgspec
 import structlog
@@ -18,7 +15,7 @@ from models.tasks.text_labels import TextLabels
 
 from edge.act.channels import Channels
 from edge.act.countdown import Countdown
-from edge.children import Child
+from edge.children import broker, link
 from edge.decide.playbook import Playbook, read_playbook
 from edge.decide.plays import Decider
 from edge.errors import JournalError, MissingPart
@@ -43,7 +40,6 @@ from models.pack import Pack
 from models.runtime.vosk import VoskModel
 from models.store import default_packs, find_pack
 
-BROKER_CONFIG = Path(__file__).parents[1] / "firmware-config" / "broker" / "nats-server.conf"
 INBOX_LOOK_S = 0.5
 DISK_WAIT_S = 5.0
 
@@ -186,7 +182,7 @@ def _reasons(journal: Journal, newest: int) -> list[str]:
 def run(site: Site) -> None:
     """Run until SIGTERM or SIGINT. Raises what `open_site` raises, and MissingPart when a child cannot be started."""
     with ExitStack() as stack:
-        children = [child for child in (_broker(site), _link(site)) if child is not None]
+        children = [child for child in (broker(site), link(site)) if child is not None]
         for child in children:
             child.start()
             stack.callback(child.stop)
@@ -227,29 +223,6 @@ def _serve(opened: Opened, look: HealthLook) -> None:
         raise MissingPart(f"{web.host}:{web.port} is taken; end what listens there, or set web.port.") from None
     finally:
         watchdog.stop()
-
-
-def _broker(site: Site) -> Child | None:
-    """nats-server as the site's own device bus, when site.toml asks for one."""
-    bus = site.settings.bus
-    if bus is None or not bus.embedded:
-        return None
-    site.bus_store.mkdir(parents=True, exist_ok=True)
-    program = Path(sysconfig.get_path("scripts")) / "nats-server"
-    environment = {
-        "OUTSTATION_MQTT_PORT": str(bus.port),
-        "OUTSTATION_BROKER_STORE": f'"{site.bus_store / "store"}"',
-        "OUTSTATION_BROKER_LOG": f'"{site.bus_store / "broker.log"}"',
-        "OUTSTATION_BROKER_SYNC": "always",
-    }
-    return Child("broker", [str(program), "-c", str(BROKER_CONFIG)], environment)
-
-
-def _link(site: Site) -> Child | None:
-    """The link to HQ, when site.toml names one: a process of its own that knows the outbox and nothing else of us."""
-    if site.settings.hq is None:
-        return None
-    return Child("link", [sys.executable, "-m", "sync.uplink", str(site.folder)], {"PATH": os.environ.get("PATH", "")})
 
 
 class InboxWatch:

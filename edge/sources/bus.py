@@ -7,7 +7,6 @@ we have not got. MQTT 3.1.1, QoS 1, a persistent session.
 import hashlib
 import re
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ PAYLOAD_BYTES = 1024 * 1024
 READINGS_PER_MESSAGE = 10_000
 MESSAGES_PER_COMMIT = 1_000
 PUBLISH_WAIT_S = 5.0
-REFUSED_WAIT_S = 2.0
+DISK_WAIT_S = 2.0
 
 log = structlog.get_logger()
 
@@ -44,7 +43,10 @@ class Bus:
         self._topics = [(topic_filter(t.pattern), topic_regex(t.pattern)) for t in settings.topics]
         self._arrived: list[mqtt.MQTTMessage] = []
         self._something = threading.Condition()
-        self._running = True
+        self._stopping = threading.Event()
+        self._connection = 0
+        self._granted = 0
+        self.setbacks = 0
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"outstation-{site.settings.name}",
@@ -54,6 +56,7 @@ class Bus:
         )
         self._client.reconnect_delay_set(min_delay=1, max_delay=30)
         self._client.on_connect = self._subscribe
+        self._client.on_subscribe = self._on_granted
         self._client.on_message = self._on_message
         self._worker = threading.Thread(target=self._run, name="bus")
 
@@ -61,6 +64,11 @@ class Bus:
     def connected(self) -> bool:
         """Whether the broker is reached now."""
         return self._client.is_connected()
+
+    @property
+    def listening(self) -> bool:
+        """Whether the broker has granted every subscription on the present connection."""
+        return self._client.is_connected() and self._granted >= len(self._topics)
 
     def start(self) -> None:
         """Connect, now or as soon as the broker answers, and take what comes."""
@@ -71,7 +79,7 @@ class Bus:
     def stop(self) -> None:
         """Take what has arrived, acknowledge it, and disconnect; the broker keeps the rest for the next start."""
         with self._something:
-            self._running = False
+            self._stopping.set()
             self._something.notify()
         self._worker.join()
         self._client.disconnect()
@@ -97,9 +105,14 @@ class Bus:
             log.warning("the bus refused us", reason=str(reason))
             return
         with self._something:
+            self._connection += 1
+            self._granted = 0
             self._arrived.clear()  # what was not acknowledged before the connection broke is delivered again
         for pattern, _ in self._topics:
             client.subscribe(pattern, qos=1)
+
+    def _on_granted(self, _client: mqtt.Client, _data: Any, _mid: int, _reasons: Any, _properties: Any) -> None:
+        self._granted += 1
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         with self._something:
@@ -111,22 +124,28 @@ class Bus:
     def _run(self) -> None:
         while True:
             with self._something:
-                self._something.wait_for(lambda: self._arrived or not self._running)
+                self._something.wait_for(lambda: self._arrived or self._stopping.is_set())
                 batch = self._arrived[:MESSAGES_PER_COMMIT]
                 del self._arrived[:MESSAGES_PER_COMMIT]
-                if not batch and not self._running:
+                connection = self._connection
+                if not batch:
                     return
-            self._take(batch)
+            self._take(connection, batch)
 
-    def _take(self, batch: Sequence[mqtt.MQTTMessage]) -> None:
+    def _take(self, connection: int, batch: Sequence[mqtt.MQTTMessage]) -> None:
+        """Accept the messages that came on a connection, however long the disk makes us wait, then acknowledge them."""
         offers = [offer for message in batch if (offer := self._offer(message)) is not None]
-        try:
-            self._journal.accept(offers).result()
-        except JournalError as error:
-            log.error("readings not accepted; the broker keeps them", reason=str(error))
-            time.sleep(REFUSED_WAIT_S)
-            self._client.reconnect()  # only on a new connection does the broker deliver them again
-            return
+        while True:
+            try:
+                self._journal.accept(offers).result()
+                break
+            except JournalError as error:
+                self.setbacks += 1
+                log.error("readings wait, unacknowledged", reason=str(error))
+                if self._stopping.wait(DISK_WAIT_S):
+                    return
+        if connection != self._connection:
+            return  # a broker that forgot its session numbers anew: an old number may be another message now
         for message in batch:
             self._client.ack(message.mid, message.qos)
 

@@ -160,8 +160,10 @@ class Writer:
                 result = queued.job(self._connection)
         except (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.BusyError):
             raise  # these are about the file, not the job: the whole transaction fails
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the job's owner
-            return _fails(queued, error)
+        except Exception as error:
+            if not self._connection.in_transaction:  # SQLite gave the transaction up, and this came of it
+                raise apsw.FullError("the disk is full") from error
+            return _fails(queued, error)  # whatever it is, it belongs to the job's owner
         return lambda: queued.future.set_result(result)
 
 

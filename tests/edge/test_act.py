@@ -1,0 +1,91 @@
+"""Actions fire when they should, once, and what they do survives a crash between doing and saying so."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge.act.channels import Channels
+from edge.act.countdown import Countdown
+from edge.events import Action, now_us
+from edge.site import Site
+from edge.store.journal import Conclusions, Journal
+from tests.records import an_action
+
+MINUTE_US = 60_000_000
+
+
+class DownBus:
+    """A bus whose broker is away."""
+
+    def command(self, topic: str, payload: bytes) -> None:
+        raise ConnectionError("the broker does not answer")
+
+
+def propose(journal: Journal, *actions: Action) -> None:
+    journal.conclude(Conclusions(actions=actions)).result()
+
+
+def states(journal: Journal, actions: Sequence[Action]) -> list[str]:
+    rows = dict(journal.readers.connection().execute("SELECT id, state FROM actions").fetchall())  # type: ignore[arg-type]
+    return [str(rows[action.id]) for action in actions]
+
+
+def hooks(site: Site) -> list[Path]:
+    return sorted(site.webhooks.glob("*"))
+
+
+def test_an_action_fires_by_itself_when_its_countdown_has_ended_and_only_then(site: Site, journal: Journal) -> None:
+    now = now_us()
+    ended = an_action(channel="webhook", at=now, fires_at=now - 1, due=now + MINUTE_US, payload={"template": "offer"})
+    running = an_action(channel="webhook", at=now, fires_at=now + MINUTE_US, due=now + MINUTE_US)
+    waits = an_action(channel="webhook", at=now, due=now + MINUTE_US)
+    propose(journal, ended, running, waits)
+    countdown = Countdown(journal, Channels(None, site.webhooks))
+    countdown.settle()
+    countdown.settle()
+    assert states(journal, [ended, running, waits]) == ["done", "proposed", "proposed"]
+    (file,) = hooks(site)
+    assert msgspec.json.decode(file.read_bytes(), type=Action) == ended
+    moves = journal.readers.connection().execute("SELECT state, by FROM transitions ORDER BY seq").fetchall()
+    assert moves == [("fired", "gateway"), ("done", "gateway")]
+
+
+def test_what_nobody_answers_expires_when_it_is_due(site: Site, journal: Journal) -> None:
+    card = an_action(at=0, due=now_us() - 1)
+    propose(journal, card)
+    Countdown(journal, Channels(None, site.webhooks)).settle()
+    assert states(journal, [card]) == ["expired"]
+
+
+def test_an_accepted_step_is_performed_and_an_accepted_card_waits_for_its_reader(site: Site, journal: Journal) -> None:
+    due = now_us() + MINUTE_US
+    card, hook = an_action(due=due), an_action(due=due, channel="webhook")
+    propose(journal, card, hook)
+    for action in (card, hook):
+        journal.move(action.id, "accepted", "rep").result()
+    Countdown(journal, Channels(None, site.webhooks)).settle()
+    assert states(journal, [card, hook]) == ["accepted", "done"]
+
+
+def test_what_was_fired_before_a_kill_is_performed_after_it_under_the_same_name(site: Site, journal: Journal) -> None:
+    action = an_action(channel="webhook", due=now_us() + MINUTE_US)
+    propose(journal, action)
+    journal.move(action.id, "fired", "gateway").result()
+    channels = Channels(None, site.webhooks)
+    channels.perform(action)  # killed after it was done, before the journal said so
+    Countdown(journal, channels).settle()
+    assert states(journal, [action]) == ["done"]
+    assert [file.name for file in hooks(site)] == [f"{action.id}.json"]
+
+
+def test_a_command_waits_for_the_bus_and_fails_at_its_deadline(site: Site, journal: Journal) -> None:
+    waiting = an_action(channel="device", payload={"topic": "t"}, due=now_us() + MINUTE_US)
+    late = an_action(channel="device", payload={"topic": "t"}, due=now_us() - 1)
+    propose(journal, waiting, late)
+    for action in (waiting, late):
+        journal.move(action.id, "accepted", "rep").result()
+    Countdown(journal, Channels(DownBus(), site.webhooks)).settle()
+    assert states(journal, [waiting, late]) == ["accepted", "failed"]
+    remark = journal.readers.connection().execute("SELECT remark FROM transitions WHERE state = 'failed'").fetchall()
+    assert remark == [("the broker does not answer",)]

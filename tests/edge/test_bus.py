@@ -1,0 +1,166 @@
+"""Readings over MQTT, with a real broker: acknowledged only when they are in the journal, and never twice."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.children import broker as site_broker
+from edge.events import Event, Reading
+from edge.site import Bus as BusSettings
+from edge.site import Site, Topic
+from edge.sources.bus import Bus
+from edge.sources.refused import RefusedFolder
+from edge.store.journal import Journal
+from edge.store.rows import select
+from tests.waiting import answers, free_port, until
+
+Publish = Callable[[str, object], None]
+
+
+@pytest.fixture
+def bus_site(site: Site) -> Site:
+    bus = BusSettings(port=free_port(), embedded=True, topics=(Topic(pattern="mine/{device}/telemetry"),))
+    return msgspec.structs.replace(site, settings=msgspec.structs.replace(site.settings, bus=bus))
+
+
+@pytest.fixture
+def broker(bus_site: Site) -> Iterator[int]:
+    child = site_broker(bus_site)
+    assert child is not None
+    child.start()
+    port = bus_site.settings.bus.port  # type: ignore[union-attr]
+    until(lambda: answers(port), "the broker answers")
+    yield port
+    child.stop()
+
+
+@pytest.fixture
+def publish(broker: int) -> Iterator[Publish]:
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="device")
+    client.connect("127.0.0.1", broker)
+    client.loop_start()
+
+    def send(topic: str, payload: object) -> None:
+        data = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
+        client.publish(topic, data, qos=1).wait_for_publish(10)
+
+    yield send
+    client.disconnect()
+    client.loop_stop()
+
+
+@pytest.fixture
+def bus(bus_site: Site, journal: Journal, broker: int) -> Iterator[Bus]:
+    running = Bus(bus_site, journal, RefusedFolder(bus_site.refused, journal))
+    running.start()
+    until(lambda: running.listening, "the bus has subscribed")
+    yield running
+    running.stop()
+
+
+def events(journal: Journal) -> list[Event]:
+    return select(journal.readers.connection(), Event, "ORDER BY seq")
+
+
+def test_readings_of_known_topics_are_accepted(bus: Bus, journal: Journal, publish: Publish) -> None:
+    publish("mine/hoist-07/telemetry", {"time": 1_773_450_000, "vibration": 2.5})
+    publish("mine/pump-03/telemetry", [{"flow": 1}, {"flow": 2}])
+    until(lambda: len(events(journal)) == 3, "three readings")
+    first = events(journal)[0]
+    assert (first.subject, first.at, first.source) == ("hoist-07", 1_773_450_000_000_000, "bus")
+    assert first.data == Reading(values={"vibration": 2.5})
+
+
+def test_what_does_not_fit_is_kept_aside_and_the_next_is_taken(
+    bus: Bus, bus_site: Site, journal: Journal, publish: Publish
+) -> None:
+    for payload in (b"not json", b"\xff\xfe", b"[1]", b"{}", b'{"t": "warm"}', b"x" * (1024 * 1024 + 1)):
+        publish("mine/p/telemetry", payload)
+    publish("mine/p/telemetry", b"not json")
+    publish("mine/p/telemetry", {"t": 5})
+    until(lambda: events(journal), "the good reading")
+    kept = sorted(path for path in bus_site.refused.glob("bus-*.bin"))
+    assert len(kept) == 6, "each once, however often it comes"
+    reasons = [path.with_name(path.name + ".reason.txt").read_text() for path in kept]
+    assert all(reason.startswith("mine/p/telemetry: ") for reason in reasons)
+
+
+def test_what_came_while_the_gateway_was_away_is_delivered_after_it_is_back(
+    bus_site: Site, journal: Journal, publish: Publish
+) -> None:
+    refused = RefusedFolder(bus_site.refused, journal)
+    first = Bus(bus_site, journal, refused)
+    first.start()
+    until(lambda: first.listening, "the bus has subscribed")
+    first.stop()
+    for number in range(20):
+        publish("mine/p/telemetry", {"n": number})
+    second = Bus(bus_site, journal, refused)
+    second.start()
+    until(lambda: len(events(journal)) == 20, "all twenty")
+    second.stop()
+
+
+def test_a_reading_that_could_not_be_written_is_delivered_again_and_is_there_once(
+    bus: Bus, journal: Journal, publish: Publish
+) -> None:
+    publish("mine/p/telemetry", {"n": 0})
+    until(lambda: events(journal), "the first reading")
+    pages = journal._writer.submit(lambda connection: connection.pragma("page_count")).result()
+    journal._writer.submit(lambda connection: connection.pragma("max_page_count", pages + 1)).result()
+    big = {f"sensor-{number:03}": float(number) for number in range(900)}
+    publish("mine/p/telemetry", big)
+    until(lambda: bus.setbacks >= 1, "the full disk was noticed")
+    assert len(events(journal)) == 1
+    journal._writer.submit(lambda connection: connection.pragma("max_page_count", 1_000_000)).result()
+    until(lambda: len(events(journal)) == 2, "the second reading, once the disk is free")
+    publish("mine/p/telemetry", {"n": 3})
+    until(lambda: len(events(journal)) == 3, "the third reading")
+
+
+def test_a_broker_that_is_killed_and_comes_back_is_found_again(
+    bus_site: Site, journal: Journal, tmp_path: Path
+) -> None:
+    child = site_broker(bus_site)
+    assert child is not None
+    child.start()
+    port = bus_site.settings.bus.port  # type: ignore[union-attr]
+    until(lambda: answers(port), "the broker answers")
+    bus = Bus(bus_site, journal, RefusedFolder(bus_site.refused, journal))
+    bus.start()
+    until(lambda: bus.listening, "the bus has subscribed")
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    until(lambda: child.starts == 2 and answers(port), "the broker was started again")
+    until(lambda: bus.listening, "the bus has subscribed again")
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="device")
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    client.publish("mine/p/telemetry", b'{"t": 1}', qos=1).wait_for_publish(10)
+    until(lambda: len(events(journal)) == 1, "the reading")
+    client.disconnect()
+    client.loop_stop()
+    bus.stop()
+    child.stop()
+
+
+def test_a_command_reaches_a_device_or_says_that_it_did_not(bus: Bus, broker: int) -> None:
+    got: list[bytes] = []
+    subscribed: list[bool] = []
+    device = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="hoist")
+    device.on_message = lambda _client, _data, message: got.append(message.payload)
+    device.on_subscribe = lambda *_: subscribed.append(True)
+    device.connect("127.0.0.1", broker)
+    device.subscribe("mine/hoist-07/command", qos=1)
+    device.loop_start()
+    until(lambda: subscribed, "the device listens")
+    bus.command("mine/hoist-07/command", b"slow")
+    until(lambda: got == [b"slow"], "the command")
+    device.disconnect()
+    device.loop_stop()

@@ -1,0 +1,94 @@
+"""A prediction calls for its plays once an episode, and the actions say who does what by when."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.decide.playbook import Playbook, read_playbook
+from edge.decide.plays import MINUTE_US, Decider, decide
+from edge.events import Prediction
+from tests.records import AT
+
+BOOK = """
+[[play]]
+name = "budget"
+label = "budget_concern"
+title = { en = "Budget" }
+quiet_minutes = 10
+[[play.step]]
+role = "rep"
+channel = "card"
+what = { en = "Show instalments" }
+within_minutes = 5
+[[play.step]]
+role = "maintenance"
+channel = "device"
+what = { en = "Slow down" }
+within_minutes = 15
+fires_after_s = 30
+payload = { topic = "mine/{subject}/command", why = "{label} in {event}" }
+[[play]]
+name = "finance"
+label = "budget_concern"
+title = { en = "Finance" }
+[[play.step]]
+role = "finance"
+channel = "webhook"
+what = { en = "Offer" }
+within_minutes = 1
+"""
+
+
+@pytest.fixture
+def playbook(tmp_path: Path) -> Playbook:
+    (tmp_path / "playbook.toml").write_text(BOOK)
+    return read_playbook(tmp_path / "playbook.toml")
+
+
+def names(decider: Decider, at: int, subject: str = "hoist") -> list[str]:
+    return [play.name for play in decider.begin(subject, "budget_concern", at)]
+
+
+def test_a_play_is_not_called_again_while_the_label_keeps_being_said(playbook: Playbook) -> None:
+    decider = Decider(playbook, {})
+    assert names(decider, AT) == ["budget", "finance"]
+    for minutes in (1, 9, 18, 27):
+        assert names(decider, AT + minutes * MINUTE_US) == [], "each time within ten minutes of the last"
+    assert names(decider, AT + 38 * MINUTE_US) == ["budget"], "quiet for eleven minutes: a new episode"
+    assert names(decider, AT + 38 * MINUTE_US, "pump") == ["budget", "finance"], "another subject has its own"
+
+
+def test_episodes_that_the_journal_keeps_go_on_after_a_restart(playbook: Playbook) -> None:
+    first = Decider(playbook, {})
+    names(first, AT)
+    moved = first.take_moved()
+    assert moved == {("hoist", "budget"): AT, ("hoist", "finance"): AT}
+    assert first.take_moved() == {}
+    assert names(Decider(playbook, moved), AT + MINUTE_US) == []
+
+
+def test_a_clock_that_jumps_back_does_not_silence_a_play(playbook: Playbook) -> None:
+    decider = Decider(playbook, {})
+    names(decider, AT)
+    assert names(decider, 5_000_000) == ["budget", "finance"], "the source woke up in 1970"
+
+
+def test_actions_carry_role_channel_deadline_and_what_is_filled_in(playbook: Playbook) -> None:
+    prediction = Prediction(
+        at=AT,
+        signal_id="s",
+        subject="hoist-07",
+        pack="p",
+        pack_version="1",
+        label="budget_concern",
+        probability=0.8,
+        evidence=(),
+    )
+    play = playbook.plays["budget_concern"][0]
+    decision, (card, command) = decide(prediction, "event-1", play, AT + 7)
+    assert (decision.prediction_id, decision.event_id, decision.play) == (prediction.id, "event-1", "budget")
+    assert decision.deadline == AT + 7 + 15 * MINUTE_US
+    assert (card.role, card.channel, card.due, card.fires_at) == ("rep", "card", AT + 7 + 5 * MINUTE_US, None)
+    assert command.fires_at == AT + 7 + 30_000_000
+    assert command.payload == {"topic": "mine/hoist-07/command", "why": "budget_concern in event-1"}
+    assert card.decision_id == command.decision_id == decision.id
