@@ -11,7 +11,6 @@ import shutil
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -137,10 +136,12 @@ def _unpack(entry: Entry, archive: Path, target: Path) -> None:
                         f"The archive of {entry.name} unpacks to more than the {entry.unpacked_bytes} bytes that the "
                         "catalogue allows; do not use it."
                     )
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise PackInvalid(f"The archive of {entry.name} is broken: {error}; fetch it anew.") from None
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise PackInvalid(f"The archive of {entry.name} holds a file twice; do not use it.") from None
+    except PackInvalid:
+        raise
+    except Exception as error:  # zipfile lets through whatever its decoders and its arithmetic raise
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            raise
+        raise PackInvalid(f"The archive of {entry.name} is broken: {error}; fetch it anew.") from error
 
 
 def _members(entry: Entry, zipped: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
@@ -177,6 +178,7 @@ def _link(packs: Path, name: str, folder: Path) -> None:
     try:
         fresh.replace(packs / name)
     except IsADirectoryError:
+        fresh.unlink()
         raise PackInvalid(f"{packs / name} is a folder that was not installed by fetch; move it away first.") from None
     _sync_folder(packs)
 

@@ -49,6 +49,7 @@ class LiteRtModel:
     def _fit(self, shapes: dict[str, tuple[int, ...]]) -> None:
         if shapes == self._shapes:
             return
+        self._shapes = {}  # unknown, should the new ones not fit together
         for name, shape in shapes.items():
             self._interpreter.resize_tensor_input(self._inputs[name], shape, strict=True)
         self._interpreter.allocate_tensors()
