@@ -42,10 +42,36 @@ environment() {
 
 stamp_of() { echo "$(cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1) $1"; }
 
+# The sample site in var/site with its HQ in var/hq, until Ctrl-C. Nothing listens off this machine.
 run() {
   environment requirements.lock
   .venv/bin/outstation models fetch
-  exec .venv/bin/python tests/demo.py "$@"
+  local here=.venv/bin page=http://127.0.0.1:8470
+  if [ ! -f var/site/secrets/site.pub ]; then
+    rm -rf var/site var/hq
+    "$here/outstation" init --sample var/site >/dev/null
+    "$here/outstation" hq enrol --dir var/hq sample-mine "$(cat var/site/secrets/site.pub)"
+  fi
+  local started=()
+  trap 'trap - EXIT; kill "${started[@]}" 2>/dev/null; wait' EXIT
+  trap 'exit 0' INT TERM
+  "$here/outstation" hq run --dir var/hq &
+  started+=($!)
+  "$here/outstation" run var/site &
+  started+=($!)
+  until "$here/python" -m edge.sample.post_notes "$page" 2>/dev/null; do
+    kill -0 "${started[@]}" 2>/dev/null || exit 1
+    sleep 0.5
+  done
+  cat <<TEXT
+
+  The site's page    $page
+  The terminal       .venv/bin/outstation tui
+  HQ's page          http://127.0.0.1:8480
+  Your own calls and device logs go into var/site/inbox; Ctrl-C ends it all.
+
+TEXT
+  wait -n "${started[@]}" || true
 }
 
 lint() {

@@ -53,6 +53,7 @@ def init(folder: Path, sample: bool) -> None:
 
     make_site(folder, sample=sample)
     public_key = keys.create(folder / "secrets" / "site.key")
+    (folder / "secrets" / "site.pub").write_text(public_key + "\n", "ascii")
     click.echo(f"{folder} is ready: look at {folder}/site.toml, then `outstation run {folder}`.")
     click.echo(f"HQ knows the site by this key: {public_key}")
 
@@ -92,3 +93,7 @@ def main() -> None:
     except (OutstationError, ModelError, SyncError) as error:
         click.echo(f"outstation: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
