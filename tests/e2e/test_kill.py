@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def test_fifty_kills_lose_nothing_and_double_nothing(make_site: Callable[..., Pa
     notes = Notes(url)
     notes.start()
     moments = random.Random(SEED)
+    command = [*OUTSTATION, "run", str(site)]
     for _ in range(KILLS):
         process = subprocess.Popen(
             [*OUTSTATION, "run", str(site)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -109,7 +111,7 @@ def test_fifty_kills_lose_nothing_and_double_nothing(make_site: Callable[..., Pa
         time.sleep(moments.uniform(0.3, 2.5))  # the moment of the kill is what is random here
         process.kill()
         process.wait()
-    process = subprocess.Popen([*OUTSTATION, "run", str(site)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
         until(lambda: is_done(site), "everything in the inbox is concluded", timeout_s=180)
         notes.finished.set()
@@ -136,7 +138,7 @@ def test_fifty_kills_lose_nothing_and_double_nothing(make_site: Callable[..., Pa
     for customer, spoken in heard.items():
         for channel in {utterance.channel for utterance in spoken}:
             spans = [(u.start_s, u.end_s) for u in spoken if u.channel == channel]
-            assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False)), "heard twice"
+            assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans)), "heard twice"
         words, all_words = (sum(len(u.words) for u in of[customer]) for of in (heard, whole))
         assert words == pytest.approx(all_words, rel=0.05), "a call that goes on from its middle has the same words"
 

@@ -1,0 +1,29 @@
+"""`./build.sh bench [NAME…] [--json]`: the benchmarks of docs/benchmarks.md, on the machine that it runs on."""
+
+from collections.abc import Callable, Iterator
+
+import click
+
+from tests.bench import memory, predict, recordings, start, wer
+from tests.bench.figure import Figure, show
+
+BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
+    "recordings": recordings.measure,
+    "predict": predict.measure,
+    "start": start.measure,
+    "memory": memory.measure,
+    "wer": wer.measure,
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def bench(names: tuple[str, ...], as_json: bool) -> None:
+    """Measure, by default everything."""
+    for name in names or BENCHES:
+        for figure in BENCHES[name]():
+            show(figure, as_json)
+
+
+bench()
