@@ -40,10 +40,11 @@ class Broker:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start it and wait until it answers.
+        """Start it, again if it has ended, and wait until it answers.
 
         Raises LinkPartMissing if there is no nats-server, the port stays taken, or the broker does not come up.
         """
+        self.stop()
         program, config = _find_program(), _find_config()
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / "broker.log"
@@ -71,7 +72,7 @@ class Broker:
             raise LinkPartMissing(f"{program} does not come up on port {self.port}; {log} says why.")
 
     def stop(self) -> None:
-        """End it."""
+        """End it, if it runs."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

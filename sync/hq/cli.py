@@ -13,8 +13,7 @@ from rich.table import Table
 from sync import keys, log
 from sync.broker import Broker
 from sync.errors import LinkSettingsError
-from sync.hq.run import run, store_path
-from sync.hq.store import SiteView, Store
+from sync.hq.store import SiteView, Store, store_path
 from sync.protocol import SiteName
 
 DEFAULT_FOLDER = Path("hq")
@@ -68,6 +67,8 @@ def hq() -> None:
 @click.option("--broker", type=_Broker(), help="Use this MQTT broker instead of one of HQ's own.")
 def run_command(folder: Path, port: int, mqtt_port: int, broker: tuple[str, int] | None) -> None:
     """Receive records and show them, until SIGTERM or Ctrl-C."""
+    from sync.hq.run import run  # the web server, which no other command needs
+
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -13,18 +13,13 @@ import uvicorn
 from sync.broker import Broker
 from sync.errors import LinkPartMissing
 from sync.hq import page, receiver
-from sync.hq.store import Store
+from sync.hq.store import Store, store_path
 from sync.link import Link
 
 WATCH_S = 0.2
 GRACE_S = 3
 
 _log = structlog.get_logger()
-
-
-def store_path(folder: Path) -> Path:
-    """Where the store lies in HQ's folder."""
-    return folder / "hq.db"
 
 
 def run(

@@ -84,6 +84,11 @@ _MIGRATIONS = (
 )
 
 
+def store_path(folder: Path) -> Path:
+    """Where the store lies in HQ's folder."""
+    return folder / "hq.db"
+
+
 class Arrival(msgspec.Struct, frozen=True):
     """One record as it is kept: `record` is JSON."""
 

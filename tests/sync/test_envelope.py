@@ -1,0 +1,239 @@
+"""Envelopes: what goes in comes out, and nothing else is let through."""
+
+import msgspec
+import pytest
+import zstandard
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync.envelope import (
+    MAX_BODY_BYTES,
+    MAX_ENVELOPE_BYTES,
+    MAX_RECORD_BYTES,
+    MAX_ROWS,
+    Row,
+    open_header,
+    pack,
+    unpack,
+)
+from sync.errors import EnvelopeInvalid
+from sync.keys import key_id
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+ID = "01a20513-3cd0-7407-8f39-06b5c323947d"
+
+records = st.dictionaries(
+    st.text(max_size=8),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=20) | st.binary(),
+    max_size=3,
+)
+
+
+def rows_of(contents: list[dict[str, object]], first_seq: int = 1) -> list[Row]:
+    return [
+        Row(seq, "event", ID, msgspec.Raw(msgspec.msgpack.encode(content)))
+        for seq, content in enumerate(contents, first_seq)
+    ]
+
+
+def one(content: dict[str, object] | None = None) -> bytes:
+    return pack(KEY, site="矿山-3", epoch=2, lane="day", rows=rows_of([content or {"at": 7}]))
+
+
+def forged(header: dict[str, object], body: bytes) -> bytes:
+    """An envelope whose signature holds, whatever is in it."""
+    written = msgspec.msgpack.encode(header)
+    covered = len(written).to_bytes(2, "big") + written + body
+    return covered + KEY.sign(b"outstation envelope v1\n" + covered)
+
+
+def header_of(**changed: object) -> dict[str, object]:
+    plain = msgspec.to_builtins(open_header(one()))
+    assert isinstance(plain, dict)
+    return {**plain, **changed}
+
+
+def body_of(rows: object) -> bytes:
+    return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(rows))
+
+
+@given(contents=st.lists(records, min_size=1, max_size=5), first_seq=st.integers(1, 2**61), epoch=st.integers(0, 2**61))
+def test_every_record_comes_out_with_the_bytes_it_went_in_with(
+    contents: list[dict[str, object]], first_seq: int, epoch: int
+) -> None:
+    rows = rows_of(contents, first_seq)
+    header, unpacked = unpack(pack(KEY, site="s", epoch=epoch, lane="bulk", rows=rows), KEY.public_key())
+    assert [(row.seq, row.kind, row.id, bytes(row.record)) for row in unpacked] == [
+        (row.seq, row.kind, row.id, bytes(row.record)) for row in rows
+    ]
+    assert (header.first_seq, header.last_seq, header.count) == (first_seq, first_seq + len(rows) - 1, len(rows))
+    assert (header.site, header.epoch, header.lane) == ("s", epoch, "bulk")
+
+
+@given(data=st.data())
+def test_a_changed_byte_anywhere_is_refused(data: st.DataObject) -> None:
+    envelope = bytearray(one())
+    place = data.draw(st.integers(0, len(envelope) - 1))
+    envelope[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(EnvelopeInvalid):
+        unpack(bytes(envelope), KEY.public_key())
+
+
+@given(keep=st.integers(0, 10_000), more=st.binary(max_size=8))
+def test_a_shortened_or_lengthened_envelope_is_refused(keep: int, more: bytes) -> None:
+    envelope = one()
+    changed = envelope[: keep % len(envelope)] + more if keep else envelope + (more or b"\0")
+    if changed != envelope:
+        with pytest.raises(EnvelopeInvalid):
+            unpack(changed, KEY.public_key())
+
+
+@given(junk=st.binary(max_size=400))
+def test_random_bytes_raise_nothing_but_envelope_invalid(junk: bytes) -> None:
+    for read in (lambda: open_header(junk), lambda: unpack(junk, KEY.public_key())):
+        with pytest.raises(EnvelopeInvalid):
+            read()
+
+
+@given(junk=st.binary(max_size=200), compressed=st.booleans())
+def test_a_signed_body_of_random_bytes_raises_nothing_but_envelope_invalid(junk: bytes, compressed: bool) -> None:
+    body = zstandard.ZstdCompressor().compress(junk) if compressed else junk
+    with pytest.raises(EnvelopeInvalid):
+        unpack(forged(header_of(), body), KEY.public_key())
+
+
+@given(
+    junk=st.dictionaries(
+        st.sampled_from(sorted(header_of())), st.none() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=80)
+    )
+)
+def test_a_signed_header_of_any_values_raises_nothing_but_envelope_invalid(junk: dict[str, object]) -> None:
+    envelope = forged(header_of(**junk), one()[2 + int.from_bytes(one()[:2], "big") : -64])
+    if header_of(**junk) != header_of():
+        try:
+            header, _rows = unpack(envelope, KEY.public_key())
+        except EnvelopeInvalid:
+            return
+        # Only what does not contradict the rows may be said otherwise.
+        assert header.count == 1
+        assert header.first_seq == header.last_seq == 1
+
+
+def test_a_stranger_s_signature_is_refused() -> None:
+    stranger = Ed25519PrivateKey.generate()
+    envelope = pack(stranger, site="s", epoch=1, lane="now", rows=rows_of([{}]))
+    with pytest.raises(EnvelopeInvalid, match="enrolled with"):
+        unpack(envelope, KEY.public_key())
+    claimed = header_of()
+    covered = forged(claimed, body_of([[1, "event", ID, {}]]))[:-64]
+    with pytest.raises(EnvelopeInvalid, match="does not hold"):
+        unpack(covered + stranger.sign(b"outstation envelope v1\n" + covered), KEY.public_key())
+
+
+def test_a_zip_bomb_is_refused_by_the_size_it_claims() -> None:
+    bomb = zstandard.ZstdCompressor().compress(bytes(MAX_BODY_BYTES + 1))
+    assert len(bomb) < 1000
+    with pytest.raises(EnvelopeInvalid, match="claims 2097153 bytes"):
+        unpack(forged(header_of(), bomb), KEY.public_key())
+
+
+def test_a_body_that_hides_its_size_is_refused() -> None:
+    hidden = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(100))
+    with pytest.raises(EnvelopeInvalid, match="claims"):
+        unpack(forged(header_of(), hidden), KEY.public_key())
+
+
+def test_bytes_behind_the_body_are_refused() -> None:
+    with pytest.raises(EnvelopeInvalid, match="decompress"):
+        unpack(forged(header_of(), body_of([[1, "event", ID, {}]]) + b"more"), KEY.public_key())
+
+
+def test_records_nested_without_end_are_refused_at_hq_and_by_the_site() -> None:
+    deep = msgspec.Raw(b"\x91" * 100_000 + b"\xc0")
+    with pytest.raises(EnvelopeInvalid):
+        unpack(forged(header_of(), body_of([[1, "event", ID, deep]])), KEY.public_key())
+    with pytest.raises(EnvelopeInvalid):
+        pack(KEY, site="s", epoch=1, lane="now", rows=[Row(1, "event", ID, deep)])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[2, "event", ID, {}]],
+        [[1, "event", ID, {}], [2, "event", ID, {}]],
+        [[1, "Event", ID, {}]],
+        [[1, "event", "no id", {}]],
+        [[1, "event", ID]],
+        [[1, "event", ID, {}, "more"]],
+        [],
+        {"not": "a list"},
+    ],
+)
+def test_rows_that_do_not_agree_with_the_header_are_refused(rows: object) -> None:
+    with pytest.raises(EnvelopeInvalid):
+        unpack(forged(header_of(), body_of(rows)), KEY.public_key())
+
+
+def test_the_site_does_not_send_what_hq_would_refuse() -> None:
+    def packed(rows: list[Row], site: str = "s") -> bytes:
+        return pack(KEY, site=site, epoch=1, lane="now", rows=rows)
+
+    gap = [*rows_of([{}]), *rows_of([{}], first_seq=3)]
+    large = Row(1, "event", ID, msgspec.Raw(msgspec.msgpack.encode({"a": "x" * MAX_RECORD_BYTES})))
+    for rows, why in (
+        ([], "at least one"),
+        (gap, "not the 2 from 1 to 3"),
+        ([large], "at most 1048576 travel"),
+        (rows_of([{}] * (MAX_ROWS + 1)), "length <= 500"),
+        ([Row(1, "event", ID, msgspec.Raw(b"\x81"))], "rows"),
+        ([Row(1, "a kind", ID, msgspec.Raw(b"\x80"))], r"a-z_"),
+    ):
+        with pytest.raises(EnvelopeInvalid, match=why):
+            packed(rows)
+    with pytest.raises(EnvelopeInvalid, match="site"):
+        packed(rows_of([{}]), site="a/b")
+
+
+def test_an_envelope_beyond_the_limit_is_refused_unread() -> None:
+    with pytest.raises(EnvelopeInvalid, match="at most"):
+        open_header(bytes(MAX_ENVELOPE_BYTES + 1))
+
+
+def test_version_1_is_read_for_ever() -> None:
+    # What version 1 wrote, byte for byte, with the key above.
+    golden = bytes.fromhex(
+        "005f89a17601a473697465a66d696e652d33a565706f636801a46c616e65a36e6f77a966697273745f73657129a86c617374"
+        "5f7365712aa5636f756e7402a5636f646563a47a737464a66b65795f6964b03536343735616137353436333437346328b52f"
+        "fd2091950300a406929429a56576656e74d92430316132303531332d336364302d373430372d386633392d30366235633332"
+        "333934376482a26174cf000660e3d3258de2a474657874ace794b5e6b581e5818fe9ab98942aa6616374696f6ea3647565c0"
+        "a46761696ecb3fd0000000000000010097a80c5188aa996b1c4c2d04b3740fa6e5513c2492233f98a908fa839ca440a16173"
+        "7fef428522253eb27670707172f66824ba1b72bc388e521026eb3ed08e5de6030307"
+    )
+    header, rows = unpack(golden, KEY.public_key())
+    assert (header.v, header.site, header.epoch, header.lane) == (1, "mine-3", 1, "now")
+    assert (header.codec, header.key_id) == ("zstd", key_id(KEY.public_key()))
+    assert [(row.seq, row.kind, row.id, msgspec.msgpack.decode(row.record)) for row in rows] == [
+        (41, "event", ID, {"at": 1795381476560354, "text": "电流偏高"}),
+        (42, "action", ID, {"due": None, "gain": 0.25}),
+    ]
+
+
+def test_version_1_is_still_written() -> None:
+    rows = [
+        Row(41, "event", ID, msgspec.Raw(msgspec.msgpack.encode({"at": 1795381476560354, "text": "电流偏高"}))),
+        Row(42, "action", ID, msgspec.Raw(msgspec.msgpack.encode({"due": None, "gain": 0.25}))),
+    ]
+    envelope = pack(KEY, site="mine-3", epoch=1, lane="now", rows=rows)
+    end = 2 + int.from_bytes(envelope[:2], "big")
+    # The compressed bytes are zstd's own affair; the rest is ours.
+    assert envelope[:end].hex() == (
+        "005f89a17601a473697465a66d696e652d33a565706f636801a46c616e65a36e6f77a966697273745f73657129a86c617374"
+        "5f7365712aa5636f756e7402a5636f646563a47a737464a66b65795f6964b035363437356161373534363334373463"
+    )
+    assert zstandard.ZstdDecompressor().decompress(envelope[end:-64]).hex() == (
+        "929429a56576656e74d92430316132303531332d336364302d373430372d386633392d30366235633332333934376482a261"
+        "74cf000660e3d3258de2a474657874ace794b5e6b581e5818fe9ab98942aa6616374696f6ed92430316132303531332d3363"
+        "64302d373430372d386633392d30366235633332333934376482a3647565c0a46761696ecb3fd0000000000000"
+    )
+    KEY.public_key().verify(envelope[-64:], b"outstation envelope v1\n" + envelope[:-64])
