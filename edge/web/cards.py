@@ -1,0 +1,71 @@
+"""What to do now: the cards, and what people answer to them."""
+
+import asyncio
+from typing import Annotated, Literal
+
+import msgspec
+from litestar import Router, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import Parameter
+
+from edge.events import State
+from edge.store import queries
+from edge.store.queries import Card
+from edge.web.guard import POST_PROBLEMS, only_json
+from edge.web.parts import WebParts
+from edge.web.problems import says
+
+Person = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S", description="Who does it.")]
+MOVE_PROBLEMS = POST_PROBLEMS | says(_404="There is no such card.", _409="Its state does not allow this any more.")
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who moves a card, and what they say to it."""
+
+    by: Person
+    remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
+@get("/", sync_to_thread=True)
+def list_cards(
+    parts: WebParts,
+    card_state: Annotated[Literal["open", "all"], Parameter(query="state")] = "open",
+    limit: Annotated[int, Parameter(ge=1, le=1_000)] = 200,
+) -> list[Card]:
+    """The cards, newest first: those that still ask for something (proposed, accepted, fired), or all."""
+    connection = parts.journal.readers.connection()
+    return queries.cards(connection, parts.titles, only_open=card_state == "open", limit=limit)
+
+
+@post("/{card_id:str}/accept", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
+async def accept(parts: WebParts, card_id: str, data: Move) -> Card:
+    """Somebody does it."""
+    return await _move(parts, card_id, "accepted", data)
+
+
+@post("/{card_id:str}/decline", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
+async def decline(parts: WebParts, card_id: str, data: Move) -> Card:
+    """It is not to be done."""
+    return await _move(parts, card_id, "declined", data)
+
+
+@post("/{card_id:str}/done", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
+async def done(parts: WebParts, card_id: str, data: Move) -> Card:
+    """It was done."""
+    return await _move(parts, card_id, "done", data)
+
+
+async def _move(parts: WebParts, card_id: str, state: State, move: Move) -> Card:
+    await asyncio.to_thread(_read, parts, card_id)
+    await asyncio.wrap_future(parts.journal.move(card_id, state, move.by, move.remark))
+    return await asyncio.to_thread(_read, parts, card_id)
+
+
+def _read(parts: WebParts, card_id: str) -> Card:
+    card = queries.card(parts.journal.readers.connection(), parts.titles, card_id)
+    if card is None:
+        raise NotFoundException(f"There is no card {card_id}; reload the list.")
+    return card
+
+
+router = Router("/api/cards", route_handlers=[list_cards, accept, decline, done], tags=["cards"])

@@ -1,0 +1,29 @@
+"""What the HTTP interface needs of the gateway; every route takes it as `parts`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.events import now_us
+from edge.health import Health
+from edge.store.journal import Journal
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebParts:
+    """The journal, what site.toml says of the site, and how to ask for the gateway's health.
+
+    `hosts` are further names under which the page may be opened, `packs` (name, version) of the packs in use,
+    `titles` says each play in Chinese and English. `health` is called in a thread: it may read files and the journal.
+    """
+
+    journal: Journal
+    site_name: str
+    language: str
+    version: str
+    audio: Path
+    titles: Mapping[str, Mapping[str, str]]
+    health: Callable[[], Health]
+    hosts: Sequence[str] = ()
+    packs: Sequence[tuple[str, str]] = ()
+    started_at: int = field(default_factory=now_us)
