@@ -68,4 +68,4 @@ def methods() -> Response[None]:
     return Response(None, headers={"Allow": "GET, OPTIONS, POST"})
 
 
-router = Router("/api/notes", route_handlers=[list_notes, add_note, methods], tags=["notes"])
+router = Router("/api/notes", route_handlers=[methods, list_notes, add_note], tags=["notes"])
