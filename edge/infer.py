@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from edge.events import Event, MeasuredEvidence, Prediction, Signal, SpokenEvidence, Utterance
-from edge.perceive.windows import WindowBatch
+from edge.events import Prediction, Signal, SpokenEvidence, Utterance
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.text_labels import LabelScore, TextLabels
 
@@ -23,9 +20,8 @@ class Infer:
         """What the text packs say of utterances: each label that reaches its threshold."""
         utterances = [(signal, signal.data) for signal in signals if isinstance(signal.data, Utterance)]
         texts = [utterance.text for _, utterance in utterances]
-        predictions = []
+        predictions: list[Prediction] = []
         for pack in self._texts:
-            thresholds = pack.thresholds
             for (signal, utterance), scores in zip(utterances, pack.score(texts), strict=True):
                 predictions.extend(
                     Prediction(
@@ -39,7 +35,7 @@ class Infer:
                         evidence=(_spoken(signal, utterance, score),),
                     )
                     for score in scores
-                    if score.probability >= thresholds[score.label]
+                    if score.probability >= pack.thresholds[score.label]
                 )
         return predictions
 
