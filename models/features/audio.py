@@ -46,6 +46,8 @@ def read_info(path: Path) -> AudioInfo:
         kind = _format_by_content(path)
         if kind == "wav":
             _check_wave_length(path)
+        if kind == "ogg":
+            _check_ogg_end(path)
         with soundfile.SoundFile(path) as file:
             info = AudioInfo(
                 sample_rate_hz=file.samplerate,
@@ -55,8 +57,6 @@ def read_info(path: Path) -> AudioInfo:
                 format=kind,
             )
             _check_ranges(path, info)
-            if kind == "ogg":
-                _check_ogg_end(path)
             if kind == "flac":
                 _check_flac_end(path, file)
     return info

@@ -1,5 +1,6 @@
 """Models that run: one interface over ONNX Runtime, LiteRT and Vosk, each loaded only when a pack asks for it."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -7,6 +8,10 @@ from numpy.typing import NDArray
 
 from models.errors import PackMissing
 from models.pack import Pack
+
+# From 1.32 on ONNX Runtime's Linux wheel reports its use to its maker, and keeps a database of it in the user's cache,
+# unless this stands before the library is loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 class Model(Protocol):

@@ -138,6 +138,9 @@ def _check_folder(pack: Pack) -> None:
         name = path.relative_to(pack.folder).as_posix()
         if not path.is_dir() and name not in pack.manifest.files:
             raise PackInvalid(f"{path} is not among the pack's `files`; install the pack anew.")
+    graph = pack.model_path / "graph"
+    if not (graph / "HCLG.fst").is_file() and not ((graph / "HCLr.fst").is_file() and (graph / "Gr.fst").is_file()):
+        raise PackInvalid(f"{graph} holds no decoding graph, without which Vosk crashes; install the pack anew.")
     settings = pack.model_path / FEATURE_SETTINGS
     options = settings.read_text("utf-8", "replace").split() if settings.is_file() else []
     if missing := [option for option in FEATURE_OPTIONS if option not in options]:

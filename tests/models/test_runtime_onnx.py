@@ -1,6 +1,7 @@
 """What the ONNX runtime promises: a pack that fits runs, one that does not is refused before its first prediction."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,3 +154,21 @@ def test_one_runtime_does_not_load_another() -> None:
         "litert": ["ai_edge_litert"],
         "vosk": ["vosk"],
     }
+
+
+def test_onnx_runtime_keeps_no_record_of_its_use(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    pack_of(tmp_path)
+    script = (
+        "import sys, numpy, models.runtime.onnx as runtime, onnxruntime\n"
+        "session = onnxruntime.InferenceSession(sys.argv[1])\n"
+        "session.run(None, {'features': numpy.zeros((1, 3), numpy.float32)})\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "model.onnx"],
+        env=environment | {"HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        check=True,
+    )
+    assert list(home.rglob("*")) == []
