@@ -1,0 +1,264 @@
+"""The terminal's tests run against the gateway's real HTTP interface over a real journal."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.strip import Strip
+
+from edge.events import (
+    Decision,
+    Event,
+    MeasuredEvidence,
+    Note,
+    Prediction,
+    SpokenEvidence,
+    new_id,
+    now_us,
+)
+from edge.store.journal import Conclusions, Journal, Offer
+from edge.web.app import create_app
+from edge.web.server import Server
+from tests.records import an_action
+from tests.served import parts_of
+from tui.app import Lines, Terminal
+from tui.words import Language
+
+MINUTE_US = 60_000_000
+PATIENCE_S = 20.0
+
+
+class Site:
+    """A gateway that can be switched off and on again at the same address, and a way to put cards into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.journal = Journal(folder / "journal.db")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._server: Server | None = None
+        self._thread = threading.Thread()
+
+    @property
+    def url(self) -> str:
+        """Where the gateway answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Begin to answer."""
+        listening = socket.create_server(("127.0.0.1", self.port))
+        server = Server(create_app(parts_of(self.journal, self._folder)), "127.0.0.1", self.port)
+        self._thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        self._thread.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """Stop answering; the journal stays."""
+        if self._server is not None:
+            self._server.should_exit = True
+            self._thread.join(timeout=PATIENCE_S)
+            assert not self._thread.is_alive()
+            self._server = None
+
+    def put_card(
+        self,
+        play: str = "fit-the-budget",
+        *,
+        subject: str = "Red Ridge mine",
+        due_in_min: float = 30,
+        fires_in_min: float | None = None,
+        role: str = "rep",
+        what: dict[str, str] | None = None,
+        evidence: SpokenEvidence | MeasuredEvidence | None = None,
+    ) -> str:
+        """Put a card into the journal as the pipeline would; gives its id."""
+        now = now_us()
+        note = Note(text="too dear", author="li", language="en")
+        event = Event(at=now, source="test", subject=subject, received_at=now, boot_id=self.journal.boot_id, data=note)
+        prediction = Prediction(
+            at=now,
+            signal_id=new_id(),
+            subject=subject,
+            pack="call-signals",
+            pack_version="1",
+            label="budget_concern",
+            probability=0.87,
+            evidence=() if evidence is None else (evidence,),
+        )
+        due = now + round(due_in_min * MINUTE_US)
+        decision = Decision(
+            at=now, prediction_id=prediction.id, event_id=event.id, subject=subject, play=play, deadline=due
+        )
+        action = an_action(
+            at=now,
+            decision_id=decision.id,
+            role=role,
+            what=what or {"en": "Offer two instalments.", "zh": "提出分两期付款。"},
+            due=due,
+            fires_at=None if fires_in_min is None else now + round(fires_in_min * MINUTE_US),
+        )
+        self.journal.accept([Offer(events=[(None, event)])]).result()
+        self.journal.conclude(Conclusions(predictions=[prediction], decisions=[decision], actions=[action])).result()
+        return action.id
+
+    def moves(self, card_id: str) -> list[tuple[str, str]]:
+        """What was done to a card, oldest first: the state it went to, and who did it."""
+        rows = self.journal.readers.connection().execute(
+            "SELECT state, by FROM transitions WHERE action_id = ? ORDER BY seq", (card_id,)
+        )
+        return [(state, by) for state, by in rows]
+
+    def notes(self) -> list[Event]:
+        """The notes in the journal, without those of `put_card`."""
+        return [event for _, event in self.journal.events_after("note", 0, 1000) if event.source != "test"]
+
+    def close(self) -> None:
+        """Stop, and close the journal."""
+        self.stop()
+        self.journal.close()
+
+
+class Proxy:
+    """A link that can be cut, and that can lose answers, between a terminal and a gateway."""
+
+    def __init__(self, to_port: int) -> None:
+        self._to_port = to_port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.requests: list[bytes] = []
+        self.loses_answers_to = b""
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def cut(self) -> None:
+        """End every connection; new ones are taken."""
+        for connection in self._open:
+            _end(connection)
+        self._open.clear()
+
+    def close(self) -> None:
+        """End for good."""
+        _end(self._listening)
+        self.cut()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._to_port))
+            self._open += [near, far]
+            lost = threading.Event()
+            threading.Thread(target=self._ask, args=(near, far, lost), daemon=True).start()
+            threading.Thread(target=self._answer, args=(far, near, lost), daemon=True).start()
+
+    def _ask(self, near: socket.socket, far: socket.socket, lost: threading.Event) -> None:
+        for request in _received(near):
+            self.requests.append(request)
+            if self.loses_answers_to and self.loses_answers_to in request:
+                self.loses_answers_to = b""
+                lost.set()
+            far.sendall(request)
+        _end(far)
+
+    def _answer(self, far: socket.socket, near: socket.socket, lost: threading.Event) -> None:
+        for answer in _received(far):
+            if lost.is_set():
+                break
+            near.sendall(answer)
+        _end(near)
+
+
+def _received(connection: socket.socket) -> Iterator[bytes]:
+    while True:
+        try:
+            piece = connection.recv(65536)
+        except OSError:
+            return
+        if not piece:
+            return
+        yield piece
+
+
+def _end(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Textual runs on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A gateway that answers, without cards."""
+    site = Site(tmp_path)
+    site.start()
+    yield site
+    site.close()
+
+
+@contextmanager
+def proxied(site: Site) -> Iterator[Proxy]:
+    """A link to the site that can be cut."""
+    proxy = Proxy(site.port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+class Rep:
+    """Somebody before a terminal: sees lines, presses keys."""
+
+    def __init__(self, app: Terminal, pilot: Pilot[None]) -> None:
+        self.app = app
+        self._pilot = pilot
+
+    @property
+    def strips(self) -> list[Strip]:
+        """What the screen shows of the board, with its styles."""
+        parts = self.app.screen_stack[0].query(Lines)
+        return [part.render_line(y) for part in parts for y in range(part.size.height)]
+
+    @property
+    def lines(self) -> list[str]:
+        """What the screen shows of the board."""
+        return [strip.text for strip in self.strips]
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, one after the other."""
+        await self._pilot.press(*keys)
+
+    async def see(self, text: str) -> None:
+        """Wait until the screen shows `text`."""
+        await self.until(lambda: text in "\n".join(self.lines))
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so; fails with the screen when that takes too long."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_so():
+            assert time.monotonic() < deadline, "\n".join(self.lines)
+            await self._pilot.pause()
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def rep_at(url: str, language: Language = "en", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Rep]:
+    """The rep zhang at a terminal."""
+    app = Terminal(url, "zhang", language)
+    async with app.run_test(size=size) as pilot:
+        yield Rep(app, pilot)

@@ -1,0 +1,52 @@
+"""Text in columns: nothing is wider than it may be, and nothing from outside steers the terminal."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui.columns import fit, plain, width, wrap
+
+CHINESE = st.text("提升机轴承温度过高，请检查。「」（）abc 12 ", max_size=80)
+
+
+@given(st.text(max_size=60), st.integers(0, 40))
+def test_a_fitted_text_takes_exactly_its_columns(text: str, columns: int) -> None:
+    assert width(fit(text, columns)) == columns
+
+
+@given(st.text(max_size=60) | CHINESE, st.integers(2, 40))
+def test_no_wrapped_line_is_too_wide_and_no_letter_is_lost(text: str, columns: int) -> None:
+    lines = wrap(text, columns)
+    assert all(width(line) <= columns for line in lines)
+    assert "".join("".join(lines).split()) == "".join(plain(text).split())
+
+
+@given(st.text(max_size=60))
+def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
+    assert not [character for character in plain(text) if unicodedata.category(character) in ("Cc", "Cf", "Cs")]
+
+
+def test_an_escape_sequence_becomes_harmless() -> None:
+    assert plain("gas\x1b[2J\x9b31m\u202esmoke\n") == "gas [2J 31msmoke "
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "lines"),
+    [
+        ("先让所有人离开。不要碰开关。", 14, ["先让所有人离", "开。不要碰开", "关。"]),
+        ("他说：「有烟」", 8, ["他说：", "「有烟」"]),
+        ("call back on Thursday", 9, ["call back", "on", "Thursday"]),
+        ("换 brake disc 一片", 8, ["换 brake", "disc 一", "片"]),
+        ("", 5, [""]),
+    ],
+)
+def test_lines_break_at_spaces_and_between_chinese_characters_but_not_before_a_stop(
+    text: str, columns: int, lines: list[str]
+) -> None:
+    assert wrap(text, columns) == lines
+
+
+def test_a_cut_text_says_so() -> None:
+    assert fit("清空机房并通知安全工程师", 11) == "清空机房.. "

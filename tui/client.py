@@ -1,0 +1,240 @@
+"""The gateway as the terminal sees it: its HTTP interface, and nothing else of it.
+
+The structs are the terminal's own and hold only what it shows. They ignore fields that they do not know, so that a
+terminal and a gateway need not be updated on the same day.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from typing import Literal, TypeVar
+
+import httpx
+import msgspec
+from httpx_sse import aconnect_sse
+
+Reason = Literal["no_answer", "too_slow", "not_a_gateway", "busy"]
+Verb = Literal["accept", "decline", "done"]
+
+# The gateway sends its health every five seconds; three missed ones mean that the link is gone.
+SILENCE_S = 16.0
+ANSWER_S = 10.0
+OPEN_CARDS = 500
+
+
+class Unreachable(Exception):
+    """The gateway did not answer, or not as one; what was asked can be asked again later. `reason` says why."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Refused(Exception):
+    """The gateway answered no; `status` is the HTTP status, `str(error)` its sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """Which site the gateway serves. Its sequence of events goes on while `boot_id` and `started_at` stay."""
+
+    name: str
+    boot_id: str = ""
+    started_at: int = 0
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the gateway works, and in sentences what it lacks."""
+
+    ready: bool = True
+    problems: tuple[str, ...] = ()
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a card is there: words (`kind` spoken) or a sensor's value (measured), with each feature's weight."""
+
+    kind: str = ""
+    channel: str = ""
+    start_s: float = 0.0
+    text: str = ""
+    sensor: str = ""
+    value: float = 0.0
+    usual: float = 0.0
+    weights: tuple[tuple[str, float], ...] = ()
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to do. Times are microseconds since the Unix epoch; `title` and `what` are texts by language."""
+
+    id: str
+    title: dict[str, str]
+    what: dict[str, str]
+    state: str
+    due: int
+    at: int
+    fires_at: int | None = None
+    role: str = ""
+    subject: str = ""
+    label: str = ""
+    probability: float = 0.0
+    by: str | None = None
+    event_kind: str = ""
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody can still do something about it."""
+        return self.state in ("proposed", "accepted", "fired")
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rep decided about a card."""
+
+    card_id: str
+    verb: Verb
+    by: str
+
+
+class NewNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rep wrote; the gateway stores a `key` once, however often it is sent."""
+
+    subject: str
+    author: str
+    text: str
+    language: str
+    key: str
+
+
+class StreamEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One server-sent event; `id` is empty for those that are not part of the gateway's sequence."""
+
+    kind: str
+    id: str
+    data: bytes
+
+
+class _Problem(msgspec.Struct, frozen=True, kw_only=True):
+    detail: str = ""
+
+
+T = TypeVar("T")
+
+
+class Gateway:
+    """One gateway. Every method raises Unreachable or Refused and nothing else.
+
+    `clock_ahead_us` is how far its clock runs ahead of the terminal's, from the Date header of its last answer
+    (RFC 9110, whole seconds): the time left on a card is counted by the gateway's clock.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.clock_ahead_us = 0
+        # Proxy settings are for the internet; the gateway is on the site's own network.
+        self._http = httpx.AsyncClient(base_url=self.url, timeout=ANSWER_S, trust_env=False)
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._http.aclose()
+
+    def now_us(self) -> int:
+        """The gateway's clock, microseconds since the Unix epoch."""
+        return time.time_ns() // 1000 + self.clock_ahead_us
+
+    async def site(self) -> Site:
+        """Which site this is."""
+        return _decoded((await self._ask("GET", "/api/site")).content, Site)
+
+    async def cards(self, state: Literal["open", "all"] = "open") -> list[Card]:
+        """The cards that are open, or the newest of all."""
+        answer = await self._ask("GET", f"/api/cards?state={state}&limit={OPEN_CARDS}")
+        return _decoded(answer.content, list[Card])
+
+    async def move(self, move: Move) -> Card:
+        """Accept, decline or finish a card; gives the card as it is now. Refused with 409 when its state forbids it."""
+        answer = await self._ask("POST", f"/api/cards/{move.card_id}/{move.verb}", {"by": move.by})
+        return _decoded(answer.content, Card)
+
+    async def write(self, note: NewNote) -> None:
+        """Store a note; the same key again changes nothing."""
+        await self._ask("POST", "/api/notes", note)
+
+    @asynccontextmanager
+    async def stream(self, last_id: str) -> AsyncIterator[AsyncIterator[StreamEvent]]:
+        """What happens at the gateway, from now on, or after the event `last_id` if that is not empty.
+
+        Entered once the gateway has begun to answer. The events end, or raise Unreachable, when the link is cut.
+        """
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        timeout = httpx.Timeout(ANSWER_S, read=SILENCE_S)
+        try:
+            async with aconnect_sse(self._http, "GET", "/api/stream", headers=headers, timeout=timeout) as source:
+                if not source.response.is_success:
+                    await source.response.aread()
+                _check(source.response)
+                yield (
+                    StreamEvent(kind=event.event, id=event.id, data=event.data.encode())
+                    async for event in source.aiter_sse()
+                )
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+
+    async def _ask(self, method: str, path: str, body: object = None) -> httpx.Response:
+        content = None if body is None else msgspec.json.encode(body)
+        try:
+            answer = await self._http.request(
+                method, path, content=content, headers={"Content-Type": "application/json"} if content else {}
+            )
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+        if date := answer.headers.get("date"):
+            self.clock_ahead_us = _ahead_us(date)
+        _check(answer)
+        return answer
+
+
+def decoded(event: StreamEvent, kind: type[T]) -> T:
+    """The data of `event` as a `kind`; raises Unreachable when it is none."""
+    return _decoded(event.data, kind)
+
+
+def _decoded(content: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        raise Unreachable("not_a_gateway") from error
+
+
+def _check(answer: httpx.Response) -> None:
+    """Raise for an answer that is not a success: Unreachable if asking later may help, else Refused."""
+    if answer.is_success:
+        return
+    if answer.status_code in (429, 502, 503, 504):
+        raise Unreachable("busy")
+    try:
+        sentence = msgspec.json.decode(answer.content, type=_Problem).detail
+    except msgspec.DecodeError as error:
+        raise Unreachable("not_a_gateway") from error
+    raise Refused(answer.status_code, sentence or answer.reason_phrase)
+
+
+def _unreachable(error: httpx.HTTPError) -> Unreachable:
+    match error:
+        case httpx.TimeoutException():
+            return Unreachable("too_slow")
+        case httpx.NetworkError() | httpx.RemoteProtocolError():
+            return Unreachable("no_answer")
+        case _:
+            return Unreachable("not_a_gateway")
+
+
+def _ahead_us(date: str) -> int:
+    try:
+        # The header leaves out the fraction of the second: on average half of one.
+        return int(parsedate_to_datetime(date).timestamp()) * 1_000_000 + 500_000 - time.time_ns() // 1000
+    except ValueError:
+        return 0

@@ -1,0 +1,162 @@
+"""Holds the link to the gateway while it comes and goes: what happens there reaches the board, what the rep decided
+reaches the gateway, once and in order.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Never
+
+from tui.board import BECOMES, Board
+from tui.client import Card, Gateway, Health, Move, Refused, Site, StreamEvent, Unreachable, decoded
+from tui.waiting import Item
+from tui.words import both, say, state_name
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 15.0
+
+
+class Link:
+    """Between one gateway and one board. `changed` is called after each change of the board, `rang` when a new card
+    has come that asks for an answer."""
+
+    def __init__(self, gateway: Gateway, board: Board, changed: Callable[[], None], rang: Callable[[], None]) -> None:
+        self._gateway = gateway
+        self._board = board
+        self._changed = changed
+        self._rang = rang
+        self._up = asyncio.Event()
+        self._something_waits = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._site: Site | None = None
+        self._last_id = ""
+        self._pause_s = FIRST_PAUSE_S
+
+    async def follow(self) -> Never:
+        """Keep the link up for ever: connect, take in what happens, and after a cut try again, ever less often."""
+        while True:
+            try:
+                await self._listen()
+                self._cut(both("no_answer", url=self._gateway.url))
+            except Unreachable as error:
+                self._cut(both(error.reason, url=self._gateway.url))
+            except Refused as error:
+                self._cut(both("refused", sentence=error))
+            await self._wait(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+
+    async def deliver(self) -> Never:
+        """Send for ever what waits, the oldest first; what could not be sent stays the oldest."""
+        while True:
+            await self._up.wait()
+            if not self._board.waiting:
+                self._something_waits.clear()
+                await self._something_waits.wait()
+                continue
+            item = self._board.waiting.first()
+            try:
+                await self._send(item)
+            except Unreachable as error:
+                item.tried = True
+                self._board.said = both(error.reason, url=self._gateway.url)[self._board.language]
+                self._changed()
+                await asyncio.sleep(FIRST_PAUSE_S * 2)
+            else:
+                self._board.waiting.remove(item)
+                self._changed()
+
+    def send_soon(self) -> None:
+        """Something was added to what waits."""
+        self._something_waits.set()
+
+    async def reload(self) -> None:
+        """Read all cards anew; without a link, try now to have one."""
+        if not self._up.is_set():
+            self._hurry.set()
+            return
+        # A link that is gone is noticed and told by `follow`.
+        with suppress(Unreachable, Refused):
+            await self._load()
+            self._board.said = say(self._board.language, "reloaded")
+            self._changed()
+
+    async def _listen(self) -> None:
+        site = await self._gateway.site()
+        if self._site is None or (site.boot_id, site.started_at) != (self._site.boot_id, self._site.started_at):
+            self._last_id = ""
+        self._site = site
+        self._board.site = site.name
+        async with self._gateway.stream(self._last_id) as events:
+            # Read after the stream has begun: what changes in between comes by the stream.
+            if not self._last_id:
+                await self._load()
+            self._board.link = "connected"
+            self._board.trouble = {}
+            self._board.since_us = time.time_ns() // 1000
+            self._pause_s = FIRST_PAUSE_S
+            self._up.set()
+            self._changed()
+            async for event in events:
+                self._last_id = event.id or self._last_id
+                await self._take_in(event)
+
+    async def _load(self) -> None:
+        self._board.replace(await self._gateway.cards())
+
+    async def _take_in(self, event: StreamEvent) -> None:
+        match event.kind:
+            case "card":
+                card = decoded(event, Card)
+                if self._board.put(card):
+                    self._rang()
+            case "health":
+                self._board.health = decoded(event, Health)
+            case "snapshot":
+                await self._load()
+            case _:
+                return
+        self._changed()
+
+    async def _send(self, item: Item) -> None:
+        """Send `item`; an answer of no is told the rep, and is an answer."""
+        board = self._board
+        try:
+            if isinstance(item.what, Move):
+                board.answered(await self._gateway.move(item.what))
+            else:
+                await self._gateway.write(item.what)
+                board.said = say(board.language, "note_sent", subject=item.what.subject)
+        except Refused as error:
+            board.said = say(board.language, "refused", sentence=error)
+            if isinstance(item.what, Move) and (card := await self._as_it_is(item.what.card_id)):
+                self._explain(item, item.what, card)
+
+    def _explain(self, item: Item, move: Move, card: Card) -> None:
+        """The gateway refused a move: say it by what the card has become."""
+        board = self._board
+        if item.tried and (card.state, card.by) == (BECOMES[move.verb], move.by):
+            # It had heard the move the first time; only its answer was lost.
+            board.answered(card)
+            return
+        board.put(card)
+        if card.by:
+            state = state_name(board.language, card.state)
+            board.said = say(board.language, "already_by", state=state, by=card.by)
+
+    async def _as_it_is(self, card_id: str) -> Card | None:
+        return next((card for card in await self._gateway.cards("all") if card.id == card_id), None)
+
+    def _cut(self, trouble: dict[str, str]) -> None:
+        if self._board.link != "no_link":
+            self._board.since_us = time.time_ns() // 1000
+        self._board.link = "no_link"
+        self._board.trouble = trouble
+        self._up.clear()
+        self._changed()
+
+    async def _wait(self, pause_s: float) -> None:
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), pause_s)
+            self._pause_s = FIRST_PAUSE_S

@@ -1,0 +1,209 @@
+"""Every word that the terminal says, in Chinese and English side by side.
+
+No word here uses a character of ambiguous width (the ellipsis, the dash, curly quotes): terminals in China show those
+two columns wide and others one, and the columns would not line up.
+"""
+
+import os
+from typing import Literal
+
+Language = Literal["zh", "en"]
+
+WORDS: dict[str, tuple[str, str]] = {
+    # ---- the head and the link
+    "open_cards": ("{count} 张卡片", "{count} cards"),
+    "open_cards.1": ("1 张卡片", "1 card"),
+    "late_cards": ("{count} 张超时", "{count} late"),
+    "connecting": ("正在连接", "connecting"),
+    "connected": ("已连接", "connected"),
+    "no_link": ("{since} 起断开", "NO LINK since {since}"),
+    "waiting": ("{count} 项待发送", "{count} waiting to be sent"),
+    "not_ready": ("网关未就绪: {problem}", "The gateway is not ready: {problem}"),
+    # ---- why there is no link; {url} is the gateway's
+    "no_answer": ("{url} 没有网关应答, 会一直重试。", "No gateway answers at {url}; trying again by itself."),
+    "too_slow": ("{url} 的网关应答太慢, 会一直重试。", "The gateway at {url} is too slow; trying again by itself."),
+    "not_a_gateway": (
+        "{url} 的应答不是本程序的网关, 请检查 --url。",
+        "What answers at {url} is not an Outstation gateway; check --url.",
+    ),
+    "busy": ("网关现在不能接收, 会一直重试。", "The gateway cannot take it now; trying again by itself."),
+    # ---- the list
+    "head.state": ("状态", "STATE"),
+    "head.left": ("剩余", "LEFT"),
+    "head.role": ("角色", "ROLE"),
+    "head.title": ("事项", "WHAT"),
+    "head.subject": ("对象", "ABOUT"),
+    "no_cards": ("现在没有要做的事。新卡片会自己出现。", "Nothing to do now. New cards appear by themselves."),
+    "no_cards_yet": ("还没有从网关收到卡片。", "No cards have come from the gateway yet."),
+    "late": ("超时 {time}", "late {time}"),
+    "card_of": ("第 {number}/{count} 张", "Card {number} of {count}"),
+    "more": ("还有, 按 PgDn", "more: PgDn"),
+    "more_up": ("上面还有, 按 PgUp", "more above: PgUp"),
+    # ---- times
+    "seconds": ("{count}秒", "{count} s"),
+    "minutes": ("{count}分", "{count} min"),
+    "hours": ("{count}小时", "{count} h"),
+    "days": ("{count}天", "{count} d"),
+    # ---- a card's states
+    "state.proposed": ("新", "new"),
+    "state.accepted": ("已接受", "accepted"),
+    "state.declined": ("已拒绝", "declined"),
+    "state.fired": ("已触发", "fired"),
+    "state.expired": ("已过期", "expired"),
+    "state.done": ("已完成", "done"),
+    "state.failed": ("失败", "failed"),
+    "state.waiting": ("待发送", "waiting"),
+    # ---- the chosen card
+    "label.do": ("要做", "DO"),
+    "label.by": ("期限", "BY"),
+    "label.self": ("自动", "SELF"),
+    "label.why": ("依据", "WHY"),
+    "label.about": ("对象", "ABOUT"),
+    "label.state": ("状态", "STATE"),
+    "due_in": ("{clock}, 还剩 {time}", "{clock}, {time} left"),
+    "due_late": ("{clock}, 已超时 {time}", "{clock}, late by {time}"),
+    "fires": ("无人拒绝则 {clock} 自动执行, 还有 {time}", "acts by itself at {clock}, in {time}, unless declined"),
+    "for_role": ("{subject} (由{role}处理)", "{subject} (for: {role})"),
+    "said": ("{second:.1f} 秒 {who}: 「{text}」", '{second:.1f} s {who}: "{text}"'),
+    "wrote": ("记录: 「{text}」", 'note: "{text}"'),
+    "measured": ("{sensor} {value}, 平时 {usual}", "{sensor} {value}, usually {usual}"),
+    "weights": ("权重: {weights}", "weighs: {weights}"),
+    "probable": ("{label}, 概率 {percent} %", "{label}, {percent} % probable"),
+    "from.call": ("出自通话, {clock} 生成", "from a call; card made at {clock}"),
+    "from.reading": ("出自读数, {clock} 生成", "from a reading; card made at {clock}"),
+    "from.note": ("出自记录, {clock} 生成", "from a note; card made at {clock}"),
+    "moved_by": ("{by} {state}", "{state} by {by}"),
+    "will.accept": ("接受: 待发送", "accept: waiting to be sent"),
+    "will.decline": ("拒绝: 待发送", "decline: waiting to be sent"),
+    "will.done": ("完成: 待发送", "done: waiting to be sent"),
+    "who.customer": ("客户", "customer"),
+    "who.agent": ("坐席", "agent"),
+    "role.rep": ("现场代表", "rep"),
+    "role.engineer": ("工程师", "engineer"),
+    "role.admin": ("管理员", "admin"),
+    "role.hq": ("总部", "HQ"),
+    "role.sales": ("销售", "sales"),
+    "role.service lead": ("服务主管", "service lead"),
+    "role.spare parts": ("备件", "spare parts"),
+    "role.safety engineer": ("安全员", "safety engineer"),
+    "role.maintenance": ("维修", "maintenance"),
+    "role.gateway": ("网关", "gateway"),
+    # ---- what the packs say
+    "says.anomaly": ("读数异常", "unusual readings"),
+    "says.budget_concern": ("预算、价格顾虑", "budget concern"),
+    "says.competitor_mention": ("提到竞品", "a competitor is mentioned"),
+    "says.purchase_intent": ("购买意向", "wants to buy"),
+    "says.spare_part_request": ("要备件", "asks for a spare part"),
+    "says.fault_report": ("报故障", "reports a fault"),
+    "says.complaint": ("投诉、不满", "complaint"),
+    "says.churn_risk": ("流失风险", "may leave"),
+    "says.renewal": ("续约", "renewal"),
+    "says.delivery_query": ("问交付、物流", "asks about a delivery"),
+    "says.warranty_doubt": ("质保疑虑", "doubts the warranty"),
+    "says.safety_hazard": ("安全隐患", "danger to people"),
+    "says.callback_request": ("要求回电、回访", "wants to be called back"),
+    "says.praise": ("表扬", "praise"),
+    # ---- the keys
+    "key.accept": ("接受", "accept"),
+    "key.decline": ("拒绝", "decline"),
+    "key.done": ("完成", "done"),
+    "key.note": ("记录", "note"),
+    "key.language": ("English", "中文"),
+    "key.reload": ("刷新", "reload"),
+    "key.help": ("帮助", "help"),
+    "key.quit": ("退出", "quit"),
+    # ---- what came of a key
+    "new_card": ("新卡片: {title}", "New: {title}"),
+    "moved": ("{state}: {title}", "{title}: {state}"),
+    "already": ("不用再按: 这张卡片{state}。", "This card is {state} already."),
+    "already_by": ("没有改: {by} 已经处理, {state}。", "Not changed: the card is {state} already, by {by}."),
+    "kept": ("断开: 已记下, 连上后发送。", "No link: kept, and sent when the link is back."),
+    "kept_already": ("已经记下了, 连上后发送。", "Kept already; it is sent when the link is back."),
+    "full": (
+        "已有 {count} 项待发送, 这一项没有记下。",
+        "{count} are waiting to be sent already; this one was not kept.",
+    ),
+    "refused": ("网关没有接受: {sentence}", "The gateway did not take it: {sentence}"),
+    "note_sent": ("记录已保存: {subject}", "Note saved: {subject}"),
+    "reloaded": ("已刷新。", "Reloaded."),
+    "quit_loses": (
+        "还有 {count} 项没有发送。再按一次 q 就退出并丢弃。",
+        "Not sent yet: {count}. Press q again to quit without sending.",
+    ),
+    # ---- the note
+    "note.title": ("写记录", "Write a note"),
+    "note.subject": ("关于谁或哪台设备", "About whom, or which device"),
+    "note.text": ("内容", "What happened"),
+    "note.keys": ("Enter 下一项 / 保存    Esc 取消", "Enter: next, then save    Esc: leave without saving"),
+    "note.empty": ("请填写这一项。", "Please fill this in."),
+    # ---- help
+    "help.title": ("按键", "Keys"),
+    "help.move": ("上下选择卡片 (或 j k)", "choose a card (or j k)"),
+    "help.ends": ("第一张, 最后一张", "the first, the last card"),
+    "help.page": ("翻看卡片下半部分", "see the rest of the card"),
+    "help.accept": ("接受: 我来做", "accept: I do it"),
+    "help.decline": ("拒绝: 不做", "decline: it will not be done"),
+    "help.done": ("完成", "done"),
+    "help.note": ("写记录", "write a note"),
+    "help.language": ("English / 中文", "中文 / English"),
+    "help.reload": ("从网关重新读取, 断开时立即重试", "read all anew; without a link: try now"),
+    "help.quit": ("退出", "quit"),
+    "help.offline": (
+        "断开时按的键不会丢: 连上后按顺序发送, 每项只发一次。",
+        "Keys pressed without a link are kept, and sent in order, once each, when it is back.",
+    ),
+    "help.any": ("按任意键返回", "Any key goes back"),
+}
+
+
+def say(language: Language, key: str, **values: object) -> str:
+    """The words of `key` in `language` with `values` filled in."""
+    chinese, english = WORDS[key]
+    return (chinese if language == "zh" else english).format(**values)
+
+
+def both(key: str, **values: object) -> dict[str, str]:
+    """The words of `key` by language, as a card brings its texts."""
+    return {"zh": say("zh", key, **values), "en": say("en", key, **values)}
+
+
+def say_or(language: Language, key: str, otherwise: str) -> str:
+    """The words of `key`, or `otherwise` when the table does not know it (a site's own role, label or speaker)."""
+    return say(language, key) if key in WORDS else otherwise
+
+
+def state_name(language: Language, state: str) -> str:
+    """What a card's state is called."""
+    return say_or(language, f"state.{state}", state)
+
+
+def translated(language: Language, texts: dict[str, str]) -> str:
+    """The text in `language` of a card that brings its own; when it lacks that, the text that it has."""
+    return texts.get(language) or next((text for text in texts.values() if text), "")
+
+
+def duration(language: Language, seconds: float) -> str:
+    """A length of time as a glance needs it: seconds under two minutes, then minutes, hours, days."""
+    if seconds < 120:
+        return say(language, "seconds", count=int(seconds))
+    if seconds < 120 * 60:
+        return say(language, "minutes", count=int(seconds // 60))
+    if seconds < 48 * 3600:
+        return say(language, "hours", count=int(seconds // 3600))
+    return say(language, "days", count=int(seconds // 86400))
+
+
+def lateness(language: Language, seconds: float) -> str:
+    """How long something is late: a minute at least, as nobody counts those seconds."""
+    return say(language, "minutes", count=1) if seconds < 120 else duration(language, seconds)
+
+
+def language_of_environment() -> Language:
+    """Chinese when the locale variables say so (POSIX: LC_ALL, then LC_MESSAGES, then LANG), else English."""
+    locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    return "zh" if locale.lower().startswith("zh") else "en"
+
+
+def other(language: Language) -> Language:
+    """The language that the language key changes to."""
+    return "en" if language == "zh" else "zh"
