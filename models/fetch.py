@@ -132,15 +132,15 @@ def _continue(client: httpx.Client, url: str, part: Path, most_bytes: int, repor
                 _forget(part)
             _check_status(url, response)
             whole = _whole(url, response)
+            _check_size(url, whole.size_bytes, most_bytes, part)
             if response.status_code != 206:
                 have = 0
+                _forget(part)  # before the note: it must never speak of another file's beginning
+                _note(part).write_bytes(msgspec.json.encode(whole))
             elif whole != kept or not response.headers["Content-Range"].startswith(f"bytes {have}-"):
                 _forget(part)
                 raise _Dropped("the file changed on the server")
-            _check_size(url, whole.size_bytes, most_bytes, part)
-            _note(part).write_bytes(msgspec.json.encode(whole))
             with part.open("ab") as file:
-                file.truncate(have)
                 for piece in response.iter_raw():
                     have += file.write(piece)
                     _check_size(url, have, most_bytes, part)
@@ -148,14 +148,14 @@ def _continue(client: httpx.Client, url: str, part: Path, most_bytes: int, repor
     except httpx.TransportError as error:
         _check_certificate(url, error)
         raise _Dropped(str(error) or type(error).__name__) from None
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise PackMissing(f"{url} could not be downloaded: {error}.") from None
 
 
 def _client() -> httpx.Client:
     try:
         return httpx.Client(follow_redirects=True, timeout=PATIENCE)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise PackMissing(
             f"The proxy or certificate settings of the environment do not work: {error}; correct them."
         ) from None

@@ -110,6 +110,15 @@ def test_a_recording_that_is_cut_off_is_refused(tmp_path: Path, suffix: str, sub
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_a_recording_that_lost_just_its_last_page_is_refused(tmp_path: Path, subtype: str) -> None:
+    path = write(tmp_path / "call.ogg", tone(4.0), subtype)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    with pytest.raises(InputInvalid, match="page that ends"):
+        read_info(path)
+
+
 @pytest.mark.parametrize(("suffix", "subtype"), [("flac", "PCM_16"), ("ogg", "VORBIS"), ("ogg", "OPUS")])
 def test_damage_in_the_middle_is_told_when_it_is_reached(tmp_path: Path, suffix: str, subtype: str) -> None:
     path = write(tmp_path / f"call.{suffix}", tone(6.0), subtype)

@@ -181,6 +181,7 @@ def test_a_file_that_changed_meanwhile_is_not_glued_to_its_old_beginning(
     shelf.content, shelf.etag = b"newer" * 10_000, etag
     download(shelf.url, part, most_bytes=10**6, waits_s=AT_ONCE)
     assert part.read_bytes() == shelf.content
+    assert len(shelf.asked) == 2
 
 
 @pytest.mark.parametrize("size", [3, 10_000, 10_001])
@@ -236,9 +237,11 @@ def test_a_file_beyond_the_catalogue_s_size_is_not_downloaded(
 ) -> None:
     shelf.content += b"!"
     shelf.sized = sized
+    shown: list[tuple[int, int]] = []
     with pytest.raises(PackInvalid, match="larger than"):
-        fetch_pack(on_shelf, tmp_path, waits_s=AT_ONCE)
+        fetch_pack(on_shelf, tmp_path, report=lambda done, whole: shown.append((done, whole)), waits_s=AT_ONCE)
     assert downloads(tmp_path) == []
+    assert bool(shown) != sized
 
 
 def test_what_nobody_vouches_for_waits_until_somebody_does(tmp_path: Path, on_shelf: Entry, shelf: Shelf) -> None:
