@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.catalogue import Entry, read_catalogue
+from models.features.audio import FORMATS
 from models.fetch import fetch_pack
 from models.store import default_packs
 
@@ -70,3 +71,11 @@ def speech_packs() -> Path:
     packs = default_packs()
     fetch_pack(read_catalogue()["speech-en"], packs)
     return packs
+
+
+@pytest.fixture(scope="session")
+def sample_call() -> Path:
+    """The sample's call about the hoist: 8 kHz, the agent on the left, the customer in a noisy plant on the right."""
+    inbox = Path(__file__).parents[2] / "edge/sample/inbox"
+    (call,) = [path for path in inbox.glob("hoist-quote.*") if path.suffix in FORMATS]
+    return call

@@ -19,7 +19,6 @@ from models.store import find_pack
 
 pytestmark = pytest.mark.speech
 
-CALL = Path(__file__).parents[2] / "edge/sample/inbox/hoist-quote.flac"
 RATE_HZ = 8_000
 SECONDS_S = 7.0
 
@@ -37,9 +36,9 @@ def model(pack: Pack) -> VoskModel:
 
 
 @pytest.fixture(scope="module")
-def agent() -> NDArray[np.int16]:
+def agent(sample_call: Path) -> NDArray[np.int16]:
     """The agent's first seconds in the sample's call: she greets, and asks how she can help."""
-    return next(read_chunks(CALL, 0.0, SECONDS_S))[:, 0]
+    return next(read_chunks(sample_call, 0.0, SECONDS_S))[:, 0]
 
 
 @pytest.fixture(scope="module")
