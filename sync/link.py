@@ -5,8 +5,10 @@ new client that never reconnects: what was under way in a lost one is forgotten 
 (sync.uplink) or the broker's session (sync.hq.receiver) brings it back.
 """
 
+import contextlib
 import queue
 import random
+import socket
 import threading
 import time
 import uuid
@@ -28,7 +30,7 @@ LONGEST_DELAY_S = 30.0
 STEADY_AFTER_S = 10.0
 MAX_IN_FLIGHT = 64
 MAX_UNHEARD = 64
-FAREWELL_S = 1.0
+CLOSE_TIMEOUT_S = 1.0
 
 
 class Up(msgspec.Struct, frozen=True):
@@ -80,12 +82,12 @@ class Link:
         """Begin to connect; what comes of it is said by `words`."""
         self._keeper.start()
 
-    def words(self, timeout_s: float, limit: int = MAX_UNHEARD) -> list[Word]:
+    def words(self, timeout_s: float) -> list[Word]:
         """What was heard since the last call, in order; waits up to `timeout_s` for the first word."""
         heard: list[Word] = []
         try:
             heard.append(self._words.get(timeout=timeout_s))
-            while len(heard) < limit:
+            while len(heard) < MAX_UNHEARD:
                 heard.append(self._words.get_nowait())
         except queue.Empty:
             pass
@@ -97,15 +99,13 @@ class Link:
         return connection is not None and connection.publish(topic, payload)
 
     def close(self) -> None:
-        """Say farewell if there is a connection, and end the thread."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.bid_farewell()
+        """Drop the connection and end the thread."""
         self._closing.set()
+        connection = self._connection
         if connection is not None:
-            connection.end()
+            connection.drop()
         # Not longer: the thread may be inside a name look-up or a connect that nothing can interrupt.
-        self._keeper.join(FAREWELL_S)
+        self._keeper.join(CLOSE_TIMEOUT_S)
 
     def _keep_connected(self) -> None:
         failures = 0
@@ -140,7 +140,7 @@ class _Connection:
         self._say = say
         self._stands = stands
         self._lost = threading.Event()
-        self._reason = "the broker closed the connection"
+        self._reason = ""
         self._state = protocol.State(state="up", connection=uuid.uuid4().hex, at=time.time_ns() // 1000)
         self._client = self._new_client()
 
@@ -148,32 +148,28 @@ class _Connection:
         """Connect and stay until the connection is lost or `closing`; gives the reason of the loss."""
         try:
             self._client.connect(self._plan.host, self._plan.port, keepalive=KEEPALIVE_S)
-        except OSError as fault:
+        except (OSError, UnicodeError) as fault:  # UnicodeError: the host is no name that DNS can hold
             return str(fault)
         # paho sends from the caller's thread unless it knows of its own, which only loop_start tells it.
         self._client.loop_start()
         while not self._lost.wait(0.5) and not closing.is_set():
             pass
-        self.end()
+        self.drop()
         return self._reason
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+    def publish(self, topic: str, payload: bytes) -> bool:
         """True if the message is on its way."""
         if self._lost.is_set():
             return False
-        return self._client.publish(topic, payload, QOS, retain).rc == mqtt.MQTT_ERR_SUCCESS
+        return self._client.publish(topic, payload, QOS).rc == mqtt.MQTT_ERR_SUCCESS
 
-    def bid_farewell(self) -> None:
-        """Retain that the link is down on purpose: after a clean DISCONNECT the broker sends no last will."""
-        if self._plan.state_topic is not None and not self._lost.is_set():
-            farewell = self._client.publish(self._plan.state_topic, self._death(), QOS, retain=True)
-            if farewell.rc == mqtt.MQTT_ERR_SUCCESS:
-                farewell.wait_for_publish(FAREWELL_S)
-
-    def end(self) -> None:
-        """Disconnect and end paho's thread."""
-        self._client.disconnect()
-        self._client.loop_stop()
+    def drop(self) -> None:
+        """End the connection as a fault would: without a DISCONNECT the broker publishes the last will, and nothing
+        waits for a broker that has stopped reading."""
+        connected = self._client.socket()
+        if isinstance(connected, socket.socket):
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
 
     def _new_client(self) -> mqtt.Client:
         client = mqtt.Client(
@@ -189,15 +185,13 @@ class _Connection:
         client.max_inflight_messages_set(MAX_IN_FLIGHT)
         client.max_queued_messages_set(MAX_IN_FLIGHT)
         if self._plan.state_topic is not None:
-            client.will_set(self._plan.state_topic, self._death(), QOS, retain=True)
+            death = msgspec.structs.replace(self._state, state="down")
+            client.will_set(self._plan.state_topic, protocol.encode(death), QOS, retain=True)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         return client
-
-    def _death(self) -> bytes:
-        return protocol.encode(msgspec.structs.replace(self._state, state="down"))
 
     # An exception in a callback would end paho's thread without a word, so none of these lets one out.
 
@@ -207,9 +201,7 @@ class _Connection:
             return
         if self._plan.state_topic is not None:
             client.publish(self._plan.state_topic, protocol.encode(self._state), QOS, retain=True)
-        _code, mid = client.subscribe([(topic, QOS) for topic in self._plan.subscriptions])
-        if mid is None:
-            client.disconnect()
+        client.subscribe([(topic, QOS) for topic in self._plan.subscriptions])
 
     def _on_subscribe(self, client: mqtt.Client, _data: Any, _mid: int, codes: list[Any], _properties: Any) -> None:
         if any(code.is_failure for code in codes):
@@ -230,6 +222,5 @@ class _Connection:
         self._say(Received(topic, bytes(message.payload), message.retain, settle))
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        if code.is_failure and self._reason == "the broker closed the connection":
-            self._reason = f"connection lost: {code}"
+        self._reason = self._reason or f"the connection ended: {code}"
         self._lost.set()

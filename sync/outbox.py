@@ -6,11 +6,11 @@ from typing import Any
 import apsw
 import msgspec
 
+from sync.database import open_to_read
 from sync.envelope import MAX_ROWS, Row
 from sync.errors import LinkSettingsError
 
 BATCH_BYTES = 256 << 10
-BUSY_TIMEOUT_MS = 5000
 
 # One look-up in the primary key for each epoch, however many rows there are.
 _EPOCHS = """
@@ -50,11 +50,7 @@ class Outbox:
         if not path.exists():
             return None
         try:
-            connection = apsw.Connection(
-                f"{path.absolute().as_uri()}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            )
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            connection.execute("PRAGMA query_only = 1")
+            connection = open_to_read(path)
             there = connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'outbox'").get
         except apsw.CantOpenError:
             return None

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import msgspec
-import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync import keys, log
@@ -29,8 +28,6 @@ POLL_S = 0.1
 """How soon a new row is seen, at the latest."""
 LINGER_S: dict[Lane, float] = {"now": 0.0, "day": 1.0, "bulk": 1.0}
 """How long the rows of a lane wait for more, to share an envelope."""
-
-_log = structlog.get_logger()
 
 
 class Uplink:
@@ -61,10 +58,10 @@ class Uplink:
         match word:
             case Up():
                 self._connected, self._reason = True, ""
-                _log.info("connected to HQ's broker")
+                log.info("connected to HQ's broker")
             case Down(reason):
                 if reason != self._reason:
-                    _log.warning("no connection to HQ's broker", reason=reason)
+                    log.warning("no connection to HQ's broker", reason=reason)
                 self._connected, self._reason = False, reason
                 for passage in self._passages.values():
                     passage.restart()
@@ -73,7 +70,7 @@ class Uplink:
                 try:
                     self._acknowledge(decode_ack(word.payload))
                 except MessageInvalid as fault:
-                    _log.warning("acknowledgement refused", reason=str(fault))
+                    log.warning("acknowledgement refused", reason=str(fault))
 
     def _acknowledge(self, ack: Ack) -> None:
         if self._outbox is None:
@@ -90,15 +87,17 @@ class Uplink:
             for epoch in epochs:
                 passage = self._passage(epoch, lane)
                 if passage.expire(time.monotonic()):
-                    _log.warning("HQ is silent", epoch=epoch, lane=lane, after_seq=passage.acked)
+                    log.warning("HQ is silent", epoch=epoch, lane=lane, after_seq=passage.acked)
                 while passage.has_room() and self._send_next(outbox, epoch, lane, passage):
                     pass
 
     def _send_next(self, outbox: Outbox, epoch: int, lane: Lane, passage: Passage) -> bool:
         """Send one envelope, if there is one to send now and the link takes it."""
         place = (epoch, lane)
+        if place in self._stuck:
+            return False
         batch = outbox.batch(epoch, lane, passage.sent)
-        if not batch.rows or place in self._stuck:
+        if not batch.rows:
             return False
         now_s = time.monotonic()
         if not batch.full and now_s - self._first_seen_s.setdefault(place, now_s) < LINGER_S[lane]:
@@ -108,7 +107,7 @@ class Uplink:
         except EnvelopeInvalid as fault:
             # Passing over the row would lose it: its lane stands still until a person looks, and the others go on.
             self._stuck.add(place)
-            _log.error("lane stands still", epoch=epoch, lane=lane, reason=str(fault))
+            log.error("lane stands still", epoch=epoch, lane=lane, reason=str(fault))
             return False
         if not self._link.publish(str(UpTopic(self._settings.site, lane)), envelope):
             return False
@@ -128,7 +127,6 @@ def main(arguments: list[str]) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    log.configure()
     try:
         _work(Path(arguments[0]), stopping)
     except SyncError as fault:

@@ -7,9 +7,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from sync.database import open_to_read, open_to_write
 from sync.errors import LinkSettingsError
-
-BUSY_TIMEOUT_MS = 5000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS watermark (
@@ -40,10 +39,7 @@ class Watermarks:
     def open(cls, path: Path) -> "Watermarks":
         """For the link, which writes them."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = apsw.Connection(str(path))
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection = open_to_write(path)
             # A watermark that a power cut takes back makes the link send rows again, and HQ drops repeats.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_SCHEMA)
@@ -57,10 +53,7 @@ class Watermarks:
         if not path.exists():
             return {}
         try:
-            connection = apsw.Connection(
-                f"{path.absolute().as_uri()}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            )
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            connection = open_to_read(path)
         except apsw.Error as fault:
             raise _faulty(path, fault) from None
         return cls(path, connection).all()

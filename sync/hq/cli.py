@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from sync import keys, log
+from sync import keys
 from sync.broker import Broker
 from sync.errors import LinkSettingsError
 from sync.hq.store import SiteView, Store, store_path
@@ -72,7 +72,6 @@ def run_command(folder: Path, port: int, mqtt_port: int, broker: tuple[str, int]
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    log.configure()
     run(
         folder,
         port,

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import structlog
 
-from sync import keys
+from sync import keys, log
 from sync.envelope import Row, open_header, unpack
 from sync.errors import EnvelopeInvalid, MessageInvalid
 from sync.hq.store import Arrival, Store
@@ -30,7 +29,6 @@ from sync.protocol import (
 
 POLL_S = 0.2
 
-_log = structlog.get_logger()
 _record_decoder = msgspec.msgpack.Decoder(dict[str, Any])
 
 
@@ -50,10 +48,10 @@ def receive(link: Link, store: Store, stopping: threading.Event) -> None:
             match word:
                 case Up():
                     reason = ""
-                    _log.info("connected to the broker")
+                    log.info("connected to the broker")
                 case Down():
                     if word.reason != reason:
-                        _log.warning("no connection to the broker", reason=word.reason)
+                        log.warning("no connection to the broker", reason=word.reason)
                     reason = word.reason
                 case Received():
                     messages.append(word)
@@ -73,7 +71,7 @@ def _take(link: Link, store: Store, messages: Sequence[Received]) -> None:
                     ack = _apply(store, topic, message.payload)
                     acks[topic.site, ack.epoch, ack.lane] = ack
             except (EnvelopeInvalid, MessageInvalid) as fault:
-                _log.warning("refused", topic=message.topic[:200], reason=str(fault))
+                log.warning("refused", topic=message.topic[:200], reason=str(fault))
                 store.quarantine(_claimed_site(message.topic), str(fault)[:500], message.payload)
     for (site, _epoch, _lane), ack in acks.items():
         # If this fails the site sends again and is answered then.

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import structlog
 import uvicorn
 
+from sync import log
 from sync.broker import Broker
 from sync.errors import LinkPartMissing
 from sync.hq import page, receiver
@@ -18,8 +18,6 @@ from sync.link import Link
 
 WATCH_S = 0.2
 GRACE_S = 3
-
-_log = structlog.get_logger()
 
 
 def run(
@@ -62,7 +60,7 @@ def run(
                     work.result()
                     raise LinkPartMissing("a part of HQ ended by itself; its last lines above say more.")
             if isinstance(broker, Broker) and broker.pid is None:
-                _log.warning("the broker ended and is started again")
+                log.warning("the broker ended and is started again")
                 broker.start()
 
 

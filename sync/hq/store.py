@@ -14,11 +14,11 @@ from typing import Any
 import apsw
 import msgspec
 
+from sync.database import open_to_read, open_to_write
 from sync.envelope import Header
 from sync.errors import LinkSettingsError
 from sync.protocol import Ack, State
 
-BUSY_TIMEOUT_MS = 5000
 QUARANTINE_ROWS = 1000
 QUARANTINE_BYTES = 64 << 10
 """How much of one refused envelope is kept."""
@@ -159,10 +159,7 @@ class Store:
     def open(cls, path: Path) -> "Store":
         """Open to write, creating what is not there; raises LinkSettingsError when that fails."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = apsw.Connection(str(path))
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection = open_to_write(path)
             connection.execute("PRAGMA synchronous = FULL")
             _migrate(path, connection)
         except (OSError, apsw.Error) as fault:
@@ -173,13 +170,9 @@ class Store:
     def read(cls, path: Path) -> "Store":
         """Open an existing store to read; raises LinkSettingsError when there is none."""
         try:
-            connection = apsw.Connection(
-                f"{path.absolute().as_uri()}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            )
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            return cls(open_to_read(path))
         except apsw.Error as fault:
             raise LinkSettingsError(f"{path} cannot be read as HQ's store: {fault}.") from None
-        return cls(connection)
 
     def close(self) -> None:
         """Release the database."""

@@ -1,8 +1,8 @@
 """From the outbox of a site into HQ's store, with the real link, broker and HQ, each a process."""
 
+import base64
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,13 @@ import httpx
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from paho.mqtt.publish import single
 
 from sync.broker import Broker
+from sync.cli import lane_statuses
 from sync.envelope import Row, pack
 from sync.errors import LinkPartMissing
-from sync.link import Link, Plan, Up
+from sync.settings import read_settings
 from tests.sync.conftest import (
     Hq,
     Journal,
@@ -35,11 +37,7 @@ ID = "01a20513-3cd0-7407-8f39-06b5c323947d"
 
 def publish(port: int, topic: str, payload: bytes) -> None:
     """As anybody who reaches the broker can."""
-    link = Link(Plan(host="127.0.0.1", port=port, client_id="stranger", subscriptions=("nothing",)))
-    link.start()
-    eventually(lambda: Up() in link.words(0.1))
-    assert link.publish(topic, payload)
-    link.close()
+    single(topic, payload, qos=1, hostname="127.0.0.1", port=port)
 
 
 def test_records_reach_hq_once_in_order_and_unaltered(hq: Hq, site: Site, journal: Journal) -> None:
@@ -51,9 +49,9 @@ def test_records_reach_hq_once_in_order_and_unaltered(hq: Hq, site: Site, journa
     journal.add("now", 1, epoch=2, kind="action")
     eventually(lambda: len(hq.rows()) >= 1233)
     assert hq.rows() == journal.rows()
-    status = outstation(site.folder, "sync", "status", site.folder, "--json")
-    eventually(lambda: [line["waiting"] for line in json_lines(status)] == [0] * 6)
-    assert [line["acked_seq"] for line in json_lines(status)] == [2, 30, 1200, 1, 0, 0]
+    settings = read_settings(site.folder)
+    eventually(lambda: [lane.waiting for lane in lane_statuses(settings)] == [0] * 6)
+    assert [lane.acked_seq for lane in lane_statuses(settings)] == [2, 30, 1200, 1, 0, 0]
     assert site.link.end() == 0
     assert hq.process.end() == 0
 
@@ -123,6 +121,27 @@ def test_nothing_is_lost_doubled_or_altered_when_any_part_is_killed(
     eventually(lambda: len(hq.rows()) >= len(journal.rows()), within_s=25)
     assert hq.rows() == journal.rows()
     assert hq.select("SELECT count(*) FROM quarantine") == [(0,)]
+
+
+def test_a_broker_that_hangs_does_not_keep_the_link_from_ending(
+    hq: Hq, site: Site, journal: Journal, broker: Broker
+) -> None:
+    hq.enrol(site.name, site.public_key)
+    site.link.start()
+    eventually(lambda: "connected to" in site.link.output())
+    assert broker.pid is not None
+    os.kill(broker.pid, signal.SIGSTOP)
+    # More than the sockets' buffers hold, so that the link cannot even say goodbye.
+    for lane in ("now", "day", "bulk"):
+        for _ in range(10):
+            journal.add(lane, 1, text=base64.b64encode(os.urandom(700_000)).decode())
+    eventually(lambda: "HQ is silent" in site.link.output())
+    assert site.link.end() == 0
+    os.kill(broker.pid, signal.SIGCONT)
+    hq.start()
+    site.link.start()
+    eventually(lambda: len(hq.rows()) == 30)
+    assert hq.rows() == journal.rows()
 
 
 def test_a_forged_envelope_lands_in_quarantine_and_nowhere_else(hq: Hq, site: Site, broker: Broker) -> None:
@@ -265,9 +284,3 @@ def test_a_row_too_large_to_travel_stops_its_lane_only(hq: Hq, site: Site, journ
     eventually(lambda: len(hq.rows()) == 1)
     eventually(lambda: "lane stands still" in site.link.output())
     assert site.link.end() == 0
-
-
-def json_lines(process: Process) -> list[dict[str, object]]:
-    """What a command prints, decoded."""
-    done = subprocess.run(process.command, capture_output=True, check=True)
-    return [msgspec.json.decode(line, type=dict[str, object]) for line in done.stdout.splitlines()]

@@ -3,13 +3,19 @@
 
 const REFRESH_MS = 2000;
 
+function show(fresh) {
+  const sideways = [...document.querySelectorAll(".wide")].map((table) => table.scrollLeft);
+  document.querySelector("main").replaceWith(fresh);
+  document.querySelectorAll(".wide").forEach((table, n) => { table.scrollLeft = sideways[n] ?? 0; });
+}
+
 async function refresh() {
   try {
     const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(5000) });
     if (!answer.ok) throw new Error(answer.statusText);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-    const selecting = !getSelection().isCollapsed;
-    if (!selecting) document.querySelector("main").replaceWith(fresh);
+    // Not while somebody copies from it.
+    if (getSelection().isCollapsed) show(fresh);
     document.body.classList.remove("stale");
   } catch {
     // What is shown is old now, and looks it, until HQ answers again.
