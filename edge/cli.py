@@ -82,9 +82,7 @@ def run(site: Path, once: bool, as_json: bool) -> None:
 def main() -> None:
     """The command's entry: an error is one sentence on stderr and an exit code, never a traceback."""
     try:
-        outstation(standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        sys.exit(outstation(standalone_mode=False) or 0)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:

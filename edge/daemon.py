@@ -79,11 +79,12 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
     Raises SettingsError, PlaybookGap, ModelError or JournalError, each before anything is taken in.
     """
     playbook = read_playbook(site.playbook)
-    texts = [TextLabels(runtime.load(_pack(site, name))) for name in site.settings.calls.packs]
-    devices = [DeviceAnomaly(runtime.load(_pack(site, name))) for name in site.settings.devices.packs]
-    packs = [part.pack for part in (*texts, *devices)]
-    for pack in packs:
+    of_calls = [_pack(site, name) for name in site.settings.calls.packs]
+    of_devices = [_pack(site, name) for name in site.settings.devices.packs]
+    for pack in (*of_calls, *of_devices):
         playbook.check_covers(pack.manifest.name, pack.manifest.labels)
+    texts = [TextLabels(runtime.load(pack)) for pack in of_calls]
+    devices = [DeviceAnomaly(runtime.load(pack)) for pack in of_devices]
     journal = Journal(site.journal)
     stack.callback(journal.close)
     refused = RefusedFolder(site.refused, journal)
@@ -95,7 +96,7 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
         site=site,
         journal=journal,
         playbook=playbook,
-        packs=packs,
+        packs=[*of_calls, *of_devices],
         listener=listener,
         pipeline=pipeline,
         inbox=Inbox(site, journal, refused),

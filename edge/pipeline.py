@@ -184,14 +184,17 @@ class Pipeline:
 
     def _understand(self, signals: Sequence[Signal]) -> Conclusions:
         """Signals with words through infer and decide."""
-        events = {signal.id: signal.event_id for signal in signals}
+        by_id = {signal.id: signal for signal in signals}
         conclusions = _Conclusions()
         conclusions.signals.extend(signals)
         for prediction in self._infer.of_utterances(signals):
+            signal = by_id[prediction.signal_id]
+            speaker = signal.data.channel if isinstance(signal.data, Utterance) else ""
+            if not self._decider.answers(prediction.label, speaker):
+                continue  # a prediction that no action can follow is none
             conclusions.predictions.append(prediction)
-            event_id = events[prediction.signal_id]
-            for play in self._decider.begin(prediction.subject, prediction.label, prediction.at):
-                conclusions.add(*decide(prediction, event_id, play, now_us()))
+            for play in self._decider.begin(prediction.subject, prediction.label, prediction.at, speaker):
+                conclusions.add(*decide(prediction, signal.event_id, play, now_us()))
         return conclusions.made(self._decider, [])
 
     # ---- the journal -----------------------------------------------------------------------------------------

@@ -25,13 +25,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is done about a label. It is not called again for the same subject until the label has been quiet for
-    `quiet_minutes`."""
+    `quiet_minutes`. In a call it answers only to who is named in `said_by`: what the agent says is not the
+    customer's worry."""
 
     name: str
     label: str
     title: dict[str, str]
     step: tuple[Step, ...]
     quiet_minutes: float = 30.0
+    said_by: tuple[str, ...] = ("customer", "both", "note")
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

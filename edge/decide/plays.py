@@ -16,10 +16,18 @@ class Decider:
         self._episodes = dict(episodes)
         self._moved: dict[tuple[str, str], int] = {}
 
-    def begin(self, subject: str, label: str, at: int) -> list[Play]:
+    def answers(self, label: str, speaker: str) -> bool:
+        """Whether any play answers a label in what this speaker (a call's channel, or `note`) said."""
+        return any(speaker in play.said_by for play in self._playbook.plays[label])
+
+    def begin(self, subject: str, label: str, at: int, speaker: str | None = None) -> list[Play]:
         """The plays whose episode begins with a label said of a subject at a moment of the source's clock; those under
-        way are prolonged."""
-        return [play for play in self._playbook.plays[label] if self._begins((subject, play.name), play, at)]
+        way are prolonged. `speaker` is who said it, if it was said."""
+        return [
+            play
+            for play in self._playbook.plays[label]
+            if (speaker is None or speaker in play.said_by) and self._begins((subject, play.name), play, at)
+        ]
 
     def _begins(self, key: tuple[str, str], play: Play, at: int) -> bool:
         last_at = self._episodes.get(key)

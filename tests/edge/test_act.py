@@ -27,8 +27,9 @@ def propose(journal: Journal, *actions: Action) -> None:
 
 
 def states(journal: Journal, actions: Sequence[Action]) -> list[str]:
-    rows = dict(journal.readers.connection().execute("SELECT id, state FROM actions").fetchall())  # type: ignore[arg-type]
-    return [str(rows[action.id]) for action in actions]
+    rows = journal.readers.connection().execute("SELECT id, state FROM actions").fetchall()
+    found = {row[0]: str(row[1]) for row in rows}
+    return [found[action.id] for action in actions]
 
 
 def hooks(site: Site) -> list[Path]:

@@ -154,7 +154,7 @@ def test_a_command_reaches_a_device_or_says_that_it_did_not(bus: Bus, broker: in
     got: list[bytes] = []
     subscribed: list[bool] = []
     device = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="hoist")
-    device.on_message = lambda _client, _data, message: got.append(message.payload)
+    device.on_message = lambda _client, _data, message: got.append(bytes(message.payload))
     device.on_subscribe = lambda *_: subscribed.append(True)
     device.connect("127.0.0.1", broker)
     device.subscribe("mine/hoist-07/command", qos=1)

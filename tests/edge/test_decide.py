@@ -73,6 +73,14 @@ def test_a_clock_that_jumps_back_does_not_silence_a_play(playbook: Playbook) -> 
     assert names(decider, 5_000_000) == ["budget", "finance"], "the source woke up in 1970"
 
 
+def test_what_the_agent_says_is_not_the_customers_worry(playbook: Playbook) -> None:
+    decider = Decider(playbook, {})
+    assert not decider.answers("budget_concern", "agent")
+    assert decider.begin("hoist", "budget_concern", AT, "agent") == []
+    assert decider.answers("budget_concern", "customer")
+    assert len(decider.begin("hoist", "budget_concern", AT, "customer")) == 2
+
+
 def test_actions_carry_role_channel_deadline_and_what_is_filled_in(playbook: Playbook) -> None:
     prediction = Prediction(
         at=AT,
