@@ -10,8 +10,6 @@ from importlib.metadata import version
 
 import msgspec
 import structlog
-from models.tasks.device_anomaly import DeviceAnomaly
-from models.tasks.text_labels import TextLabels
 
 from edge.act.channels import Channels
 from edge.act.countdown import Countdown
@@ -39,6 +37,8 @@ from models.errors import PackMissing
 from models.pack import Pack
 from models.runtime.vosk import VoskModel
 from models.store import default_packs, find_pack
+from models.tasks.device_anomaly import DeviceAnomaly
+from models.tasks.text_labels import TextLabels
 
 INBOX_LOOK_S = 0.5
 DISK_WAIT_S = 5.0

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from edge.events import Prediction, Signal, SpokenEvidence, Utterance
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.events import MeasuredEvidence, Prediction, Signal, SpokenEvidence, Utterance
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.text_labels import LabelScore, TextLabels
 
@@ -38,6 +41,41 @@ class Infer:
                     if score.probability >= pack.thresholds[score.label]
                 )
         return predictions
+
+    def of_readings(self, features: NDArray[np.float32]) -> list[tuple[DeviceAnomaly, NDArray[np.float32]]]:
+        """What each device pack says of windows [n, features]: a probability [n] that the reading is unusual."""
+        return [(pack, pack.score(features)) for pack in self._devices] if len(features) else []
+
+
+def of_reading(
+    pack: DeviceAnomaly,
+    signal: Signal,
+    probability: float,
+    features: NDArray[np.float32],
+    sensor: str,
+    value: float,
+    usual: float,
+) -> Prediction:
+    """What a pack says of one reading as a prediction, with the sensor and the features that weighed most."""
+    weights = [(name, round(weight, 4)) for name, weight in pack.explain(features) if weight > 0][:WEIGHTS_SHOWN]
+    return Prediction(
+        at=signal.at,
+        signal_id=signal.id,
+        subject=signal.subject,
+        pack=pack.name,
+        pack_version=pack.version,
+        label=pack.label,
+        probability=round(probability, 4),
+        evidence=(
+            MeasuredEvidence(
+                event_id=signal.event_id,
+                sensor=sensor,
+                value=round(value, 6),
+                usual=round(usual, 6),
+                weights=tuple(weights),
+            ),
+        ),
+    )
 
 
 def _spoken(signal: Signal, utterance: Utterance, score: LabelScore) -> SpokenEvidence:

@@ -7,21 +7,26 @@ is the queue: it is bounded by the disk, it survives a crash, and how far a trac
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from edge.decide.plays import Decider, decide
 from edge.errors import JournalError
 from edge.events import Action, Decision, Event, Note, Prediction, Signal, Utterance, now_us
-from edge.infer import Infer
+from edge.infer import Infer, of_reading
 from edge.perceive.prosody import talk
 from edge.perceive.speech import Heard, Listener
-from edge.perceive.windows import DeviceWindows
+from edge.perceive.windows import DeviceWindows, Windows
 from edge.store.journal import Conclusions, DeviceState, Journal, Progress, Refusal
 from edge.store.rows import select
+from models.errors import InputInvalid
+from models.tasks.device_anomaly import DeviceAnomaly
 
 EVENTS_AT_ONCE = 1_000
 LOOK_S = 0.5
@@ -97,24 +102,51 @@ class Pipeline:
         if not batch:
             return False
         events = [event for _, event in batch]
-        window = self._windows.update(events)
-        scores = self._infer.of_window(window)
+        windows = self._windows.update(events)
+        scores = np.full(len(events), np.nan)
         conclusions = _Conclusions()
-        for index, label, probability in scores.calls:
-            event = events[index]
-            plays = self._decider.begin(event.subject, label, event.at)
-            if plays:
-                signal, prediction = self._infer.explain(window, index, event, label, probability)
-                conclusions.signals.append(signal)
-                conclusions.predictions.append(prediction)
-                for play in plays:
-                    conclusions.add(*decide(prediction, event.id, play, now_us()))
+        for pack, probability in self._infer.of_readings(windows.features):
+            rows = windows.loudest(probability, len(events))
+            loudest = np.where(rows >= 0, probability[rows], np.nan)
+            scores = np.fmax(scores, loudest)
+            for place in np.flatnonzero(loudest >= pack.threshold).tolist():
+                self._decide_reading(events[place], pack, windows, place, int(rows[place]), probability, conclusions)
         self._conclude(
-            conclusions.made(self._decider, self._device_states(events, scores.of_event)),
+            conclusions.made(self._decider, self._device_states(events, scores)),
             cursor=("reading", batch[-1][0]),
             window_state=self._windows_to_keep(),
         )
         return True
+
+    def _decide_reading(
+        self,
+        event: Event,
+        pack: DeviceAnomaly,
+        windows: Windows,
+        place: int,
+        row: int,
+        probability: NDArray[np.float32],
+        conclusions: "_Conclusions",
+    ) -> None:
+        """Take an event whose reading (at `row` of the windows) reaches a pack's threshold through decide; only one
+        that begins an episode is recorded."""
+        plays = self._decider.begin(event.subject, pack.label, event.at)
+        if not plays:
+            return
+        signal = Signal(at=event.at, event_id=event.id, subject=event.subject, data=windows.of_event(place))
+        prediction = of_reading(
+            pack,
+            signal,
+            float(probability[row]),
+            windows.features[row],
+            windows.sensor[row],
+            float(windows.value[row]),
+            float(windows.usual[row]),
+        )
+        conclusions.signals.append(signal)
+        conclusions.predictions.append(prediction)
+        for play in plays:
+            conclusions.add(*decide(prediction, event.id, play, now_us()))
 
     def _take_notes(self) -> bool:
         batch = self._journal.events_after("note", self._cursors["note"], EVENTS_AT_ONCE)
@@ -222,17 +254,17 @@ class Pipeline:
         if cursor is not None:
             self._cursors[cursor[0]] = cursor[1]
 
-    def _device_states(self, events: Sequence[Event], scores: Sequence[float | None]) -> list[DeviceState]:
-        """The newest of each device in a batch."""
+    def _device_states(self, events: Sequence[Event], scores: NDArray[np.float64]) -> list[DeviceState]:
+        """The newest of each device in a batch; a score that is not a number is none."""
         newest: dict[str, DeviceState] = {}
-        for event, score in zip(events, scores, strict=True):
+        for event, score in zip(events, scores.tolist(), strict=True):
             count = self._readings_of[event.subject] = self._readings_of.get(event.subject, 0) + 1
             newest[event.subject] = DeviceState(
                 device=event.subject,
                 at=event.at,
                 event_id=event.id,
                 values=event.data.values,  # type: ignore[union-attr]
-                score=score,
+                score=None if math.isnan(score) else round(score, 4),
                 readings=count,
             )
         return list(newest.values())
@@ -242,8 +274,11 @@ class Pipeline:
         kept = self._journal.window_state()
         seq = 0
         if kept is not None:
-            seq = kept[0]
-            self._windows.restore(kept[1])
+            try:
+                self._windows.restore(kept[1])
+                seq = kept[0]
+            except InputInvalid as error:
+                log.warning("the windows are built anew from the journal", reason=str(error))
         self._readings_of = self._journal.readings_by_device()
         while seq < self._cursors["reading"]:
             batch = self._journal.events_after("reading", seq, EVENTS_AT_ONCE)
