@@ -8,6 +8,7 @@ import math
 import random
 import wave
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -173,18 +174,25 @@ def _english_call(journal: Journal, at: int) -> tuple[str, dict[str, str]]:
     rival = _spoken(lines[9], "competitor_mention", 0.874, (("northern lift", 2.1), ("offered", 0.88)))
     part = _spoken(lines[7], "spare_part_request", 0.941, (("new brake disc", 2.31), ("need", 0.75), ("worn out", 0.6)))
     back = _spoken(lines[14], "callback_request", 0.968, (("call me back", 2.6), ("thursday", 0.9)))
+    now = at + 2 * MINUTE
     plays = [
-        _play(budget, event, "fit-the-budget", at + 2 * MINUTE, 25 * MINUTE, "sales",
-              {"en": "Offer the rope this year and the brake next year, before the call ends or by mail today.",
-               "zh": "当场或今天内发邮件：今年换钢丝绳，明年换制动器，分两期报价。"}),
-        _play(rival, event, "answer-competitor", at + 2 * MINUTE, 4 * HOUR, "sales",
-              {"en": "Ask what the rival's price leaves out: rope, crane, acceptance test.",
-               "zh": "问清竞品报价不含哪些：钢丝绳、吊车、验收试验。"}),
-        _play(part, event, "reserve-part", at + 2 * MINUTE, 2 * HOUR, "spare parts",
-              {"en": "Reserve one brake disc for hoist 5 and tell the customer the date.",
-               "zh": "为 5 号提升机预留一片制动盘，并告知客户到货日期。"}),
-        _play(back, event, "call-back", at + 2 * MINUTE, 26 * HOUR, "sales",
-              {"en": "Call Tom on Thursday after the shift meeting.", "zh": "周四班前会后给 Tom 回电。"}),
+        _play(budget, event, "fit-the-budget", now, [
+            Step("rep", 14 * MINUTE, "Do not cut the price yet; offer the rope this year, the brake next year.",
+                 "先别降价：问清批了多少；今年换钢丝绳，明年换制动器，分两期报价。"),
+            Step("finance", 45 * MINUTE, "Work out instalments over 12 and 24 months and send them to the rep.",
+                 "测算 12 期和 24 期分期方案，发给业务代表。", "webhook"),
+        ]),
+        _play(rival, event, "answer-competitor", now, [
+            Step("rep", 4 * HOUR, "Ask what the rival's price leaves out: rope, crane, acceptance test.",
+                 "问清竞品报价不含哪些：钢丝绳、吊车、验收试验。"),
+        ]),
+        _play(part, event, "reserve-part", now, [
+            Step("engineer", 2 * HOUR, "Reserve one brake disc for hoist 5 and tell the customer the date.",
+                 "为 5 号提升机预留一片制动盘，并告知客户到货日期。"),
+        ]),
+        _play(back, event, "call-back", now, [
+            Step("rep", 26 * HOUR, "Call Tom on Thursday after the shift meeting.", "周四班前会后给 Tom 回电。"),
+        ]),
     ]  # fmt: skip
     _conclude(
         journal,
@@ -192,7 +200,8 @@ def _english_call(journal: Journal, at: int) -> tuple[str, dict[str, str]]:
         plays,
         Progress(event_id=event.id, done=True, seconds=dict.fromkeys(call.channels, EN_DURATION_S)),
     )
-    return event.id, {"budget": plays[0][2].id, "rival": plays[1][2].id, "part": plays[2][2].id, "line": lines[12].id}
+    first = [actions[0].id for _, _, actions in plays]
+    return event.id, {"budget": first[0], "rival": first[1], "part": first[2], "line": lines[12].id}
 
 
 def _chinese_call(journal: Journal, at: int) -> tuple[str, dict[str, str]]:
@@ -210,16 +219,23 @@ def _chinese_call(journal: Journal, at: int) -> tuple[str, dict[str, str]]:
     lines = [_line(event, "zh", *line) for line in ZH_LINES]
     danger = _spoken(lines[5], "safety_hazard", 0.983, (("煤气味", 2.7), ("冒烟", 2.2), ("很 浓", 0.7)))
     complaint = _spoken(lines[3], "complaint", 0.826, (("第三次", 1.4), ("才 来", 0.9), ("说好", 0.5)))
+    now = at + MINUTE
     plays = [
-        _play(complaint, event, "settle-complaint", at + MINUTE, 6 * HOUR, "service lead",
-              {"en": "Call the customer yourself today, say what changes, and send a dated plan.",
-               "zh": "今天亲自致电客户，说明改进办法，并发送有日期的计划。"}),
-        _play(danger, event, "clear-danger", at + MINUTE, 9 * MINUTE, "safety engineer",
-              {"en": "Get everybody out, cut gas and power at the compressor, call the control room.",
-               "zh": "所有人撤离，切断压缩机气源和电源，通知调度室。"}),
+        _play(complaint, event, "settle-complaint", now, [
+            Step("manager", 6 * HOUR, "Call the customer yourself today, say what changes, and send a dated plan.",
+                 "今天亲自致电客户，说明改进办法，并发送有日期的计划。"),
+        ]),
+        _play(danger, event, "clear-danger", now, [
+            Step("rep", 4 * MINUTE, "Say now: everybody out, upwind, count heads. Touch no switch. Stay on the line.",
+                 "立刻告诉对方：全员撤到上风处并清点人数，不动开关，不要挂电话。"),
+            Step("safety", 31 * MINUTE, "Go there; measure gas and voltage before anybody enters.",
+                 "立即赶往现场，进入前先测气体、验电。"),
+            Step("manager", 16 * MINUTE, "Page the manager on duty and start the incident log.",
+                 "呼叫值班领导，开始填写事故记录。", "webhook", fires_after=12 * MINUTE),
+        ]),
     ]  # fmt: skip
     _conclude(journal, lines, plays, Progress(event_id=event.id, done=False, seconds={"agent": 49.5, "customer": 49.5}))
-    return event.id, {"danger": plays[1][2].id}
+    return event.id, {"danger": plays[1][2][0].id}
 
 
 # ---- devices and notes ---------------------------------------------------------------------------------------------
@@ -286,23 +302,22 @@ def _devices(journal: Journal, now: int) -> dict[str, str]:
             ),
         ),
     )
-    plays = [
-        _play((window, prediction), telling, "slow-the-hoist", telling.at, 40 * MINUTE, "maintenance",
-              {"en": "Look at the bearing on the drive side before the next full load.",
-               "zh": "下一次满载之前，检查驱动侧轴承。"}),
-        _play((window, prediction), telling, "slow-the-hoist", telling.at, 5 * MINUTE, "gateway",
-              {"en": "Limit hoist 7 to 4 m/s.", "zh": "7 号提升机限速 4 m/s。"}, channel="device"),
+    steps = [
+        Step("maintenance", 40 * MINUTE, "Look at the bearing on the drive side before the next full load.",
+             "下一次满载之前，检查驱动侧轴承。"),
+        Step("engineer", 5 * MINUTE, "Limit hoist 7 to 4 m/s.", "7 号提升机限速 4 m/s。", "device"),
     ]  # fmt: skip
+    _, decision, actions = _play((window, prediction), telling, "slow-the-hoist", telling.at, steps)
     journal.conclude(
         Conclusions(
             predictions=[prediction],
-            decisions=[decision for _, decision, _ in plays],
-            actions=[action for _, _, action in plays],
+            decisions=[decision],
+            actions=actions,
             devices=states,
         ),
         cursor=("reading", journal.events_after("reading", 0, 3 * READINGS)[-1][0]),
     ).result()
-    return {"look": plays[0][2].id, "slow": plays[1][2].id}
+    return {"look": actions[0].id, "slow": actions[1].id}
 
 
 def _note(journal: Journal, at: int) -> str:
@@ -316,7 +331,19 @@ def _note(journal: Journal, at: int) -> str:
 
 # ---- records -------------------------------------------------------------------------------------------------------
 
-Play = tuple[tuple[Signal, Prediction], Decision, Action]
+Play = tuple[Prediction, Decision, list[Action]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a play: who does what within how long (µs), and when it fires by itself."""
+
+    role: str
+    within: int
+    en: str
+    zh: str
+    channel: ChannelName = "card"
+    fires_after: int | None = None
 
 
 def _event(journal: Journal, at: int, source: str, subject: str, data: Call | Reading | Note) -> Event:
@@ -378,15 +405,8 @@ def _spoken(
 
 
 def _play(
-    said: tuple[Signal, Prediction],
-    event: Event,
-    play: str,
-    at: int,
-    within: int,
-    role: str,
-    what: dict[str, str],
-    channel: ChannelName = "card",
-) -> Play:
+    said: tuple[Signal, Prediction], event: Event, play: str, at: int, steps: Sequence[Step]
+) -> tuple[Prediction, Decision, list[Action]]:
     prediction = said[1]
     decision = Decision(
         at=at,
@@ -394,28 +414,31 @@ def _play(
         event_id=event.id,
         subject=prediction.subject,
         play=play,
-        deadline=at + within,
+        deadline=at + max(step.within for step in steps),
     )
-    action = Action(
-        at=at,
-        decision_id=decision.id,
-        step=0,
-        role=role,
-        channel=channel,
-        what=what,
-        payload={"topic": "hoist/7/limit", "value": "4"} if channel == "device" else {},
-        due=at + within,
-        fires_at=None,
-    )
-    return said, decision, action
+    actions = [
+        Action(
+            at=at,
+            decision_id=decision.id,
+            step=number,
+            role=step.role,
+            channel=step.channel,
+            what={"en": step.en, "zh": step.zh},
+            payload={"topic": "hoist/7/limit", "value": "4"} if step.channel == "device" else {},
+            due=at + step.within,
+            fires_at=None if step.fires_after is None else at + step.fires_after,
+        )
+        for number, step in enumerate(steps)
+    ]
+    return prediction, decision, actions
 
 
 def _conclude(journal: Journal, signals: Sequence[Signal], plays: Sequence[Play], progress: Progress) -> None:
     conclusions = Conclusions(
         signals=signals,
-        predictions=[said[1] for said, _, _ in plays],
+        predictions=[prediction for prediction, _, _ in plays],
         decisions=[decision for _, decision, _ in plays],
-        actions=[action for _, _, action in plays],
+        actions=[action for _, _, actions in plays for action in actions],
     )
     journal.conclude(conclusions, progress=progress).result()
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar import Router, get
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from edge.events import Call, Event
@@ -27,8 +27,10 @@ CHUNK_BYTES = 64 * 1024
 @get("/", sync_to_thread=True)
 def list_calls(
     parts: WebParts,
-    limit: Annotated[int, Parameter(ge=1, le=500)] = 50,
-    before: Annotated[str | None, Parameter(description="The id of a call: only those accepted before it.")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50,
+    before: Annotated[
+        str | None, QueryParameter(description="The id of a call: only those accepted before it.")
+    ] = None,
 ) -> list[CallRow]:
     """The calls, the one accepted last first."""
     return queries.calls(parts.journal.readers.connection(), limit=limit, before=before)
@@ -51,7 +53,7 @@ def read_call(parts: WebParts, call_id: str) -> CallPage:
 def read_audio(
     parts: WebParts,
     call_id: str,
-    wanted: Annotated[str | None, Parameter(header="Range", description="One range of bytes (RFC 9110).")] = None,
+    wanted: Annotated[str | None, HeaderParameter(name="Range", description="One range of bytes (RFC 9110).")] = None,
 ) -> Stream:
     """The call's sound file, or one range of its bytes (206)."""
     path = _audio_file(parts, call_id)

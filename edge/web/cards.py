@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from litestar import Router, get, post
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from edge.events import State
 from edge.store import queries
@@ -29,8 +29,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 @get("/", sync_to_thread=True)
 def list_cards(
     parts: WebParts,
-    card_state: Annotated[Literal["open", "all"], Parameter(query="state")] = "open",
-    limit: Annotated[int, Parameter(ge=1, le=1_000)] = 200,
+    card_state: Annotated[Literal["open", "all"], QueryParameter(name="state")] = "open",
+    limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 200,
 ) -> list[Card]:
     """The cards, newest first: those that still ask for something (proposed, accepted, fired), or all."""
     connection = parts.journal.readers.connection()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from litestar import Router, get
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from edge.store import queries
 from edge.store.queries import DevicePage, DeviceRow
@@ -22,8 +22,8 @@ def list_devices(parts: WebParts) -> list[DeviceRow]:
 def read_device(
     parts: WebParts,
     device: str,
-    hours: Annotated[float, Parameter(gt=0, le=168)] = 1.0,
-    points: Annotated[int, Parameter(ge=2, le=5_000)] = 600,
+    hours: Annotated[float, QueryParameter(gt=0, le=168)] = 1.0,
+    points: Annotated[int, QueryParameter(ge=2, le=5_000)] = 600,
 ) -> DevicePage:
     """One device over the hours before its newest reading; the name may hold slashes."""
     name = device.lstrip("/")

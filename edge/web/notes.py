@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from litestar import HttpMethod, Response, Router, get, post, route
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from edge.events import Event, Note, now_us
 from edge.store import queries
@@ -38,7 +38,7 @@ KNOWN = {200: ResponseSpec(Accepted, description="A note with this key had been 
 
 
 @get("/", sync_to_thread=True)
-def list_notes(parts: WebParts, limit: Annotated[int, Parameter(ge=1, le=500)] = 50) -> list[Event]:
+def list_notes(parts: WebParts, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50) -> list[Event]:
     """The notes, the one accepted last first."""
     return queries.notes(parts.journal.readers.connection(), limit=limit)
 

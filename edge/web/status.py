@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Router, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from edge.health import Health
 from edge.store import queries
@@ -52,7 +52,7 @@ def read_health(parts: WebParts) -> Health:
 
 
 @get("/refusals", sync_to_thread=True)
-def list_refusals(parts: WebParts, limit: Annotated[int, Parameter(ge=1, le=500)] = 50) -> list[RefusalRow]:
+def list_refusals(parts: WebParts, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50) -> list[RefusalRow]:
     """The inputs that were kept aside, the last first."""
     return queries.refusals(parts.journal.readers.connection(), limit=limit)
 

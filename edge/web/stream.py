@@ -15,7 +15,7 @@ import msgspec
 from litestar import get
 from litestar.datastructures import State
 from litestar.exceptions import ServiceUnavailableException
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from edge.store import queries
@@ -166,10 +166,10 @@ def _message(kind: str, record: object, place: int | None = None) -> ServerSentE
 async def stream(
     state: State,
     after: Annotated[
-        int | None, Parameter(description="A place in the feed: what came after it is sent first.")
+        int | None, QueryParameter(description="A place in the feed: what came after it is sent first.")
     ] = None,
     last_event_id: Annotated[
-        str | None, Parameter(header="Last-Event-ID", description="The same, as browsers send it after a break.")
+        str | None, HeaderParameter(name="Last-Event-ID", description="The same, as browsers send it after a break.")
     ] = None,
 ) -> ServerSentEvent:
     """What happens, as it happens: card, call, utterance, note, refusal, device, health, snapshot."""

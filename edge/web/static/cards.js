@@ -1,0 +1,221 @@
+// What to do now: by play what called for it and why, and its cards (one for each step); what people answer to them,
+// and the keys for it.
+
+import { calls, devices } from "./aside.js";
+import { h, icon, keep, notice } from "./dom.js";
+import { evidence } from "./evidence.js";
+import { gatewayNow, post } from "./gateway.js";
+import { isOpen, put, state } from "./state.js";
+import { clock, inLanguage, name, percent, say, stretch } from "./words.js";
+
+const SETTLED_SHOWN = 12;
+const SOON_S = 120;
+const STATE_WORDS = { done: "doneState" };
+
+/** The view of all cards. */
+export function show(main) {
+  const decide = section("toDecide");
+  const under = section("underWay");
+  const settled = section("settled");
+  const nothing = h("div.empty", {}, h("h2", {}, say("noCards")), h("p", {}, say("noCardsHint")));
+  const keys = h("p.keys.quiet", {}, say("keys"));
+  const list = h("div.cards", {}, h("h1.unseen", {}, say("cards")), nothing, decide, under, settled, keys);
+  const side = h("aside.side", {});
+  main.replaceChildren(h("div.split", {}, list, side));
+
+  const update = (kind) => {
+    if (["all", "card"].includes(kind)) keepPlace(drawCards);
+    if (["all", "card", "call", "device"].includes(kind)) side.replaceChildren(calls(), devices());
+  };
+  const drawCards = () => {
+    const plays = byPlay(state.cards.values());
+    const proposed = plays.filter((play) => play.cards.some((card) => card.state === "proposed"));
+    const working = plays.filter((play) => !proposed.includes(play) && play.cards.some(isOpen));
+    const over = plays.filter((play) => !play.cards.some(isOpen)).sort((a, b) => (a.key < b.key ? 1 : -1));
+    fill(decide, proposed, (card) => card.state === "proposed");
+    fill(under, working, isOpen);
+    fill(settled, over.slice(0, SETTLED_SHOWN), () => true);
+    nothing.hidden = proposed.length + working.length > 0;
+    keys.hidden = !nothing.hidden;
+  };
+  update("all");
+  return { title: say("cards"), update, key };
+}
+
+function section(title) {
+  return h("section", {}, h("h2", {}, say(title), " ", h("span.count")), h("div.stack"));
+}
+
+function fill(part, plays, counts) {
+  part.hidden = plays.length === 0;
+  part.querySelector(".count").textContent = plays.flatMap((play) => play.cards).filter(counts).length;
+  playsInto(part.querySelector(".stack"), plays);
+}
+
+/** Cards by the play they are steps of, what is due first on top. */
+function byPlay(cards) {
+  const plays = new Map();
+  for (const card of cards) plays.set(card.decision_id, [...(plays.get(card.decision_id) ?? []), card]);
+  const dueOf = (steps) => Math.min(...steps.filter((card) => card.state === "proposed").map((card) => card.due), ...steps.filter(isOpen).map((card) => card.due + 1e15));
+  return [...plays]
+    .map(([key, steps]) => ({ key, cards: steps.sort((a, b) => (a.id < b.id ? -1 : 1)) }))
+    .sort((a, b) => dueOf(a.cards) - dueOf(b.cards) || (a.key < b.key ? 1 : -1));
+}
+
+/** Puts cards into an element, those of a play together; each is built again only when it changed. */
+export function cardsInto(element, cards) {
+  playsInto(element, byPlay(cards));
+}
+
+function playsInto(element, plays) {
+  keep(element, plays.map((play) => ({ key: play.key, stamp: "", play })), ({ play }) => playElement(play.cards[0]));
+  for (const play of plays) {
+    const steps = element.kept.get(play.key).element.querySelector(".steps");
+    keep(steps, play.cards.map((card) => ({ key: card.id, stamp: JSON.stringify(card), card })), ({ card }) => cardElement(card));
+  }
+  tick();
+}
+
+/** What the steps of a play have in common: why it was called. */
+function playElement(card) {
+  return h("article.play.box", {},
+    h("header", {}, h("h3", {}, inLanguage(card.title)), h("span.chip", { title: say("probability") }, `${name(card.label)} ${percent(card.probability)}`), subjectLink(card)),
+    card.evidence.map((piece) => evidence(piece, card)),
+    h("ol.plain.steps"));
+}
+
+function cardElement(card) {
+  const open = isOpen(card);
+  const fires = card.state === "proposed" ? card.fires_at : null;
+  return h(`li.card.${card.state}`, { tabindex: 0, "aria-label": `${inLanguage(card.title)}: ${inLanguage(card.what)}` },
+    open
+      ? h("div.time", { "data-due": card.due, "data-from": card.at, "data-fires": fires }, h("span.amount"), " ", h("span.word"), h("span.track", {}, h("span.fill")))
+      : h("div.time", {}, h(`span.chip.state.${card.state}`, {}, stateWord(card))),
+    h("div.what", {}, h("p", {}, inLanguage(card.what)),
+      h("p.meta", {}, h("strong", {}, name(card.role)), channelWord(card), open && h("span", {}, `${say("due")} ${clock(card.due)}`), moved(card))),
+    open && buttons(card));
+}
+
+const stateWord = (card) => say(STATE_WORDS[card.state] ?? card.state);
+
+function channelWord(card) {
+  return card.channel === "card" ? null : h("span", {}, say(card.channel === "device" ? "byDevice" : "byWebhook"));
+}
+
+function subjectLink(card) {
+  const target = { call: `#/calls/${card.event_id}`, reading: `#/devices/${encodeURIComponent(card.subject)}`, note: "#/notes" };
+  return h("a.subject", { href: target[card.event_kind] }, icon(card.event_kind), card.subject);
+}
+
+function moved(card) {
+  if (card.state === "proposed") return null;
+  const who = card.by ? `${say("by")} ${name(card.by)}` : null;
+  return isOpen(card) ? h("span.state", {}, [stateWord(card), who].filter(Boolean).join(" · ")) : who && h("span", {}, who);
+}
+
+// ---- answers -------------------------------------------------------------------------------------------------------
+
+const MOVES = {
+  proposed: [["accept", "accept", "a"], ["decline", "decline", "d"]],
+  accepted: [["done", "done", "f"], ["decline", "giveUp", "d"]],
+  fired: [["done", "done", "f"]],
+};
+
+function buttons(card) {
+  return h("div.moves", {}, (MOVES[card.state] ?? []).map(([verb, word, hint], index) =>
+    h(`button${index ? "" : ".primary"}`, { "data-part": verb, onclick: (event) => begin(event.currentTarget.closest(".card"), card, verb) },
+      say(word), h("kbd", { "aria-hidden": "true" }, hint.toUpperCase()))));
+}
+
+const who = () => document.getElementById("who");
+
+/** Accepting can be taken back, so it is done at once; what is final asks for a word first. */
+function begin(element, card, verb) {
+  if (verb === "accept" && who().value.trim()) move(card, verb, "");
+  else ask(element, card, verb);
+}
+
+function ask(element, card, verb) {
+  const [, word] = MOVES[card.state].find(([one]) => one === verb);
+  const named = who().value.trim() !== "";
+  const by = h("input", { maxlength: 200, required: true, "aria-label": say("yourName"), placeholder: say("yourName"), value: who().value });
+  const remark = h("input.remark", { maxlength: 2000, "aria-label": say(verb === "done" ? "whatCame" : "whyDecline"), placeholder: say(verb === "done" ? "whatCame" : "whyDecline") });
+  const moves = element.querySelector(".moves");
+  const restore = () => {
+    form.replaceWith(moves);
+    moves.querySelector(`[data-part="${verb}"]`).focus();
+  };
+  const form = h("form.ask",
+    {
+      onsubmit: (event) => {
+        event.preventDefault();
+        who().value = by.value.trim();
+        who().dispatchEvent(new Event("change"));
+        move(card, verb, remark.value.trim()).then((moved) => moved || restore());
+      },
+      onkeydown: (event) => event.key === "Escape" && restore(),
+    },
+    named ? null : by, verb === "accept" ? null : remark,
+    h("button.primary", { type: "submit" }, say(verb === "accept" ? "confirm" : word)), h("button", { type: "button", onclick: restore }, say("cancel")));
+  moves.replaceWith(form);
+  form.querySelector("input").focus();
+}
+
+/** Tells the gateway; true when it agreed. */
+async function move(card, verb, remark) {
+  try {
+    put("card", await post(`/api/cards/${card.id}/${verb}`, { by: who().value.trim(), remark }));
+    return true;
+  } catch (error) {
+    notice(error.message, "error");
+    return false;
+  }
+}
+
+// ---- keys ----------------------------------------------------------------------------------------------------------
+
+const KEYS = { a: "accept", d: "decline", f: "done", p: "hear" };
+
+/** j and k walk through the cards; the other keys press the button of the card that has the focus. */
+export function key(event) {
+  const cards = shown();
+  const at = cards.indexOf(document.activeElement.closest(".card"));
+  if (event.key === "j" || event.key === "k") {
+    const next = cards[Math.min(cards.length - 1, Math.max(0, at + (event.key === "j" || at < 0 ? 1 : -1)))];
+    next?.focus();
+    next?.scrollIntoView({ block: "nearest" });
+  } else if (KEYS[event.key] && at >= 0) {
+    const holder = event.key === "p" ? cards[at].closest(".play") : cards[at];
+    holder.querySelector(`[data-part="${KEYS[event.key]}"]`)?.click();
+  } else return;
+  event.preventDefault();
+}
+
+const shown = () => [...document.querySelectorAll(".card")].filter((card) => card.offsetParent !== null);
+
+/** Runs `draw`; when the card with the focus has gone elsewhere by it, the one in its place gets the focus. */
+function keepPlace(draw) {
+  const at = shown().indexOf(document.activeElement.closest(".card"));
+  draw();
+  const cards = shown();
+  if (at >= 0 && !document.activeElement.closest(".card")) cards[Math.min(at, cards.length - 1)]?.focus({ preventScroll: true });
+}
+
+// ---- the time left ---------------------------------------------------------------------------------------------------
+
+/** Brings every time left up to now. */
+export function tick() {
+  const now = gatewayNow();
+  for (const element of document.querySelectorAll("[data-due]")) {
+    const fires = Number(element.dataset.fires);
+    const until = fires || Number(element.dataset.due);
+    const from = Number(element.dataset.from);
+    const left_s = (until - now) / 1e6;
+    const share = Math.min(1, Math.max(0, (until - now) / Math.max(1, until - from)));
+    element.querySelector(".amount").textContent = stretch(Math.abs(left_s));
+    element.querySelector(".word").textContent = say(left_s < 0 ? "over" : fires ? "firesIn" : "left");
+    element.querySelector(".fill").style.inlineSize = `${100 * share}%`;
+    element.classList.toggle("soon", left_s < SOON_S || share < 0.2);
+    element.classList.toggle("past", left_s < 0);
+  }
+}

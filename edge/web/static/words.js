@@ -1,0 +1,266 @@
+// Everything the page says, in Chinese and English; and how it writes times and numbers.
+
+const WORDS = {
+  skip: ["跳到内容", "Skip to the content"],
+  cards: ["要办", "To do"],
+  calls: ["通话", "Calls"],
+  devices: ["设备", "Devices"],
+  notes: ["记录", "Notes"],
+  refused: ["拒收", "Refused"],
+
+  live: ["实时", "Live"],
+  connecting: ["连接中…", "Connecting…"],
+  offline: ["与网关断开，正在重连…", "No connection to the gateway, trying again…"],
+  ready: ["网关正常", "The gateway is well"],
+  notReady: ["网关尚未就绪", "The gateway is not ready"],
+  troubled: ["网关正常运行，但有问题", "The gateway runs, with problems"],
+  waitsForHq: ["待传总部", "Waits for HQ"],
+  laneNow: ["紧急", "now"],
+  laneDay: ["当日", "day"],
+  laneBulk: ["大批", "bulk"],
+  readingsBehind: ["待处理读数", "Readings behind"],
+  callsWaiting: ["待转写通话", "Calls to transcribe"],
+  writerWaiting: ["待写入", "Waiting to be written"],
+  refusals: ["拒收", "Refused inputs"],
+  packs: ["模型包", "Packs"],
+  version: ["版本", "Version"],
+  since: ["启动于", "Running since"],
+
+  toDecide: ["待决定", "To decide"],
+  underWay: ["进行中", "Under way"],
+  settled: ["最近了结", "Settled lately"],
+  noCards: ["现在没有要办的事", "Nothing to do now"],
+  noCardsHint: [
+    "把录音（.wav .flac .ogg）或设备日志（.csv .jsonl）放进 inbox/，接上设备，或写一条记录：有事要办时会出现在这里。",
+    "Put recordings (.wav .flac .ogg) or device logs (.csv .jsonl) into inbox/, connect a device, or write a note: what is to be done appears here.",
+  ],
+  accept: ["接受", "Accept"],
+  decline: ["拒绝", "Decline"],
+  done: ["完成", "Done"],
+  giveUp: ["放弃", "Give up"],
+  confirm: ["确定", "Confirm"],
+  cancel: ["取消", "Cancel"],
+  yourName: ["您的姓名", "Your name"],
+  whyDecline: ["为什么？（可不填）", "Why? (may stay empty)"],
+  whatCame: ["结果如何？（可不填）", "What came of it? (may stay empty)"],
+  left: ["还剩", "left"],
+  over: ["已超", "over"],
+  due: ["期限", "Due"],
+  firesIn: ["后自动执行", "then it fires"],
+  by: ["经手", "by"],
+  byDevice: ["发给设备", "to the device"],
+  byWebhook: ["发给系统", "to a system"],
+  keys: ["J / K 上下，A 接受，D 拒绝或放弃，F 完成，P 听录音", "J / K move, A accept, D decline or give up, F done, P hear it"],
+  proposed: ["待决定", "Proposed"],
+  accepted: ["已接受", "Accepted"],
+  declined: ["已拒绝", "Declined"],
+  fired: ["已自动执行", "Fired by itself"],
+  expired: ["已过期", "Expired"],
+  doneState: ["已完成", "Done"],
+  failed: ["失败", "Failed"],
+  probability: ["概率", "Probability"],
+  hear: ["从前两秒开始听", "Hear it from two seconds before"],
+  usual: ["平常", "usual"],
+  weighed: ["依据", "what weighed"],
+  seconds: ["秒", "s"],
+
+  noCalls: ["还没有通话", "No calls yet"],
+  noCallsHint: [
+    "把 .wav、.flac 或 .ogg 录音放进站点目录的 inbox/，转写会边处理边出现。",
+    "Put .wav, .flac or .ogg recordings into the site's inbox/; the transcript appears while it is made.",
+  ],
+  older: ["更早的", "Older"],
+  incoming: ["来电", "in"],
+  outgoing: ["去电", "out"],
+  transcribing: ["转写中", "Transcribing"],
+  transcribed: ["已转写", "Transcribed"],
+  waitingTranscript: ["等待转写", "Waits to be transcribed"],
+  utterances: ["句", "utterances"],
+  cardsOf: ["{0} 件要办", "{0} to do"],
+  talkFigures: ["谈话情况", "How it was spoken"],
+  talkShare: ["谈话占比", "Share of the talk"],
+  wordsPerMinute: ["{0}每分钟词数", "{0}, words a minute"],
+  pauses: ["一秒以上的停顿", "Pauses over a second"],
+  longestPause: ["最长停顿", "Longest pause"],
+  overlap: ["同时说话", "Both at once"],
+  transcript: ["转写", "Transcript"],
+  noTranscript: ["还没有转写出的内容", "Nothing is transcribed yet"],
+  noTranscriptHint: [
+    "如果一直如此，请在状态里查看是否缺少该语言的语音模型包。",
+    "If it stays so, see in the status whether the speech pack of this language is missing.",
+  ],
+  noTalk: ["整段通话转写完后显示", "Shown when the whole call is transcribed"],
+  noCallCards: ["这次通话没有引出要办的事", "Nothing to do came of this call"],
+  follow: ["跟随录音", "Follow the sound"],
+  playFrom: ["从此处播放", "Play from here"],
+  timeline: ["通话时间轴，点击跳转", "The call over time; click to go there"],
+  agent: ["坐席", "Agent"],
+  customer: ["客户", "Customer"],
+  note: ["记录", "Note"],
+  play: ["播放", "Play"],
+  pause: ["暂停", "Pause"],
+  position: ["播放位置", "Position"],
+  close: ["关闭", "Close"],
+  noSound: ["这次通话的录音已不在网关上。", "The sound of this call is no longer on the gateway."],
+
+  noDevices: ["还没有设备读数", "No device has reported yet"],
+  noDevicesHint: [
+    "在 site.toml 的 [bus] 中写明主题，让设备发到该 MQTT 代理；或把 .csv / .jsonl 日志放进 inbox/。",
+    "Name the topics under [bus] in site.toml and let the devices publish to that MQTT broker; or put .csv / .jsonl logs into inbox/.",
+  ],
+  score: ["异常概率", "Anomaly"],
+  noScore: ["尚未评分", "no score yet"],
+  readings: ["条读数", "readings"],
+  newest: ["最新", "newest"],
+  range: ["时间范围", "Range"],
+  hours: ["小时", "h"],
+  noDeviceCards: ["这台设备目前没有要办的事", "Nothing to do about this device"],
+  noSeries: ["这段时间没有保留的读数", "No readings are kept of this time"],
+  chart: ["{0}：{1} 个点，{2} 至 {3}，最新 {4}", "{0}: {1} points from {2} to {3}, newest {4}"],
+  marked: ["，{0} 处异常", ", {0} marked"],
+
+  writeNote: ["写一条记录", "Write a note"],
+  noteSubject: ["关于谁或哪台设备", "About which customer or device"],
+  noteText: ["内容", "What happened"],
+  noteHint: ["记录和通话一样会被理解：需要办的事会出现在“要办”里。", "A note is understood like a call: what is to be done appears under To do."],
+  save: ["保存", "Save"],
+  saved: ["已保存", "Saved"],
+  already: ["这条记录已经保存过", "This note had been saved already"],
+  noNotes: ["还没有记录", "No notes yet"],
+  noNotesHint: ["电话之外听到、看到的，写在这里。", "Write here what you heard or saw outside a call."],
+
+  noRefused: ["没有被拒收的输入", "Nothing was refused"],
+  noRefusedHint: ["不能接受的文件会移到 inbox/refused，并在这里说明原因。", "What cannot be accepted is kept in inbox/refused, and its reason is told here."],
+  refusedHint: ["文件在 inbox/refused：按原因改好后放回 inbox/。", "The files are in inbox/refused: mend them as the reason says and put them back into inbox/."],
+
+  gone: ["没有这个内容", "There is no such thing"],
+  back: ["返回", "Back"],
+  failedRequest: ["网关没有应答，请稍后再试。", "The gateway did not answer; try again."],
+  day: ["天", "d"],
+  hour: ["时", "h"],
+  minute: ["分", "min"],
+  second: ["秒", "s"],
+  ago: ["{0}前", "{0} ago"],
+
+  // Roles of the sample playbook; a role that is not here is shown as it is.
+  rep: ["业务代表", "rep"],
+  engineer: ["工程师", "engineer"],
+  finance: ["财务", "finance"],
+  warehouse: ["仓库", "warehouse"],
+  maintenance: ["维修", "maintenance"],
+  manager: ["经理", "manager"],
+  safety: ["安全员", "safety"],
+  gateway: ["网关", "gateway"],
+
+  // What the shipped packs say; a label that is not here is shown as it is.
+  budget_concern: ["预算、价格顾虑", "budget concern"],
+  competitor_mention: ["提到竞品", "competitor"],
+  purchase_intent: ["购买意向", "wants to buy"],
+  spare_part_request: ["要备件", "spare part"],
+  fault_report: ["报故障", "fault"],
+  complaint: ["投诉、不满", "complaint"],
+  churn_risk: ["流失风险", "may leave"],
+  renewal: ["续约", "renewal"],
+  delivery_query: ["问交付", "delivery"],
+  warranty_doubt: ["质保疑虑", "warranty doubt"],
+  safety_hazard: ["安全隐患", "danger"],
+  callback_request: ["要求回电", "wants a call back"],
+  praise: ["表扬", "praise"],
+  anomaly: ["异常", "anomaly"],
+};
+
+const LANGUAGES = ["zh", "en"];
+
+export let language = chosen();
+
+function chosen() {
+  const asked = [new URLSearchParams(location.search).get("lang"), localStorage.getItem("language"), navigator.language];
+  return LANGUAGES.find((one) => asked.find(Boolean)?.toLowerCase().startsWith(one)) ?? "en";
+}
+
+/** Changes the language for this browser. */
+export function speak(other) {
+  language = other;
+  localStorage.setItem("language", other);
+  history.replaceState(null, "", location.pathname + location.hash);
+}
+
+/** A sentence or word of the page; {0}, {1} … stand for the arguments. */
+export function say(key, ...values) {
+  const sentence = WORDS[key]?.[LANGUAGES.indexOf(language)] ?? key;
+  return values.reduce((text, value, index) => text.replace(`{${index}}`, value), sentence);
+}
+
+/** A label of a pack, or any name from the site, readable. */
+export function name(raw) {
+  return WORDS[raw] ? say(raw) : raw.replaceAll("_", " ");
+}
+
+/** A text that comes in several languages: ours, or the one there is. */
+export function inLanguage(texts) {
+  return texts[language] ?? texts.zh ?? texts.en ?? Object.values(texts)[0] ?? "";
+}
+
+/** Chinese as people write it: recognisers put a space after every word. */
+export function tidy(text) {
+  return text.replace(/(?<=[\u2e80-\u9fff\uff00-\uffef])\s+(?=[\u2e80-\u9fff\uff00-\uffef])/g, "");
+}
+
+const locale = () => (language === "zh" ? "zh-CN" : "en-GB");
+
+/** The time of day, with the date unless it is today; `at` in microseconds. */
+export function clock(at, seconds = false) {
+  const date = new Date(at / 1000);
+  const today = date.toDateString() === new Date().toDateString();
+  const time = { hour: "2-digit", minute: "2-digit", ...(seconds && { second: "2-digit" }) };
+  const day = today ? {} : { month: "short", day: "numeric" };
+  return new Intl.DateTimeFormat(locale(), { ...day, ...time }).format(date);
+}
+
+/** Seconds as 1:27 or 1:02:05. */
+export function length(seconds) {
+  const whole = Math.floor(Math.max(0, seconds));
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const shown = parts[0] ? parts : parts.slice(1);
+  return shown.map((part, index) => (index ? String(part).padStart(2, "0") : part)).join(":");
+}
+
+/** A stretch of seconds for people: 8:12, 3 h 20 min, 2 d 4 h. */
+export function stretch(seconds) {
+  if (seconds < 3600) return length(seconds);
+  const hours = Math.floor(seconds / 3600);
+  if (hours < 24) return `${hours} ${say("hour")} ${Math.floor(seconds / 60) % 60} ${say("minute")}`;
+  return `${Math.floor(hours / 24)} ${say("day")} ${hours % 24} ${say("hour")}`;
+}
+
+/** How long ago something was, in one unit. */
+export function age(seconds) {
+  const [unit, size] = [["day", 86400], ["hour", 3600], ["minute", 60]].find(([, one]) => seconds >= one) ?? ["second", 1];
+  return say("ago", `${Math.floor(Math.max(0, seconds) / size)} ${say(unit)}`);
+}
+
+/** A number with as many digits as a person reads. */
+export function number(value) {
+  const size = Math.abs(value);
+  return value.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : 2);
+}
+
+/** A probability. */
+export function percent(share) {
+  return `${Math.round(share * 100)} %`;
+}
+
+const UNITS = {
+  mm_s: "mm/s", m_s: "m/s", m3_s: "m³/s", m3_h: "m³/h", c: "°C", degc: "°C", a: "A", v: "V", kv: "kV", w: "W", kw: "kW", hz: "Hz",
+  bar: "bar", kpa: "kPa", mpa: "MPa", rpm: "r/min", pct: "%", percent: "%", mm: "mm", kn: "kN", ppm: "ppm", l_min: "l/min",
+};
+
+/** A sensor's name and unit, as its own name tells them: vibration_mm_s → ["vibration", "mm/s"]. */
+export function sensor(raw) {
+  const parts = raw.split("_");
+  for (const taken of [2, 1]) {
+    const unit = parts.length > taken && UNITS[parts.slice(-taken).join("_").toLowerCase()];
+    if (unit) return [parts.slice(0, -taken).join(" "), unit];
+  }
+  return [parts.join(" "), ""];
+}
