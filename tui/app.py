@@ -46,6 +46,8 @@ class Terminal(App[None]):
     TITLE = "Outstation"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
+    Screen { overflow: hidden; }
+    NotePage, HelpPage { overflow-y: auto; }
     Lines { height: 1fr; }
     #head { height: 1; }
     #cards { height: 2fr; min-height: 2; }

@@ -47,26 +47,28 @@ class Board:
         self.chosen_id = places[min(max(place + steps, 0), len(places) - 1)]
         self._drop_what_is_over()
 
-    def put(self, card: Card) -> bool:
-        """Take `card` in as it is now; gives whether it is a new one that asks for an answer.
+    def put(self, card: Card) -> list[Card]:
+        """Take `card` in as it is now; gives it back if it is a new one that asks for an answer.
 
         The chosen card stays when it is over, so that nothing else slides under a finger that presses twice.
         """
-        is_new = card.id not in self.cards and card.state == "proposed"
+        new = self._new([card])
         self.cards[card.id] = card
         if self.chosen is None and card.is_open:
             self.chosen_id = card.id
         self._drop_what_is_over()
-        return is_new
+        return new
 
-    def replace(self, cards: list[Card]) -> None:
-        """Forget all cards and take these."""
+    def replace(self, cards: list[Card]) -> list[Card]:
+        """Forget all cards and take these; gives the new ones that ask for an answer, unless these are the first."""
+        new = self._new(cards) if self.loaded else []
         place = self.in_order().index(self.chosen) if self.chosen else 0
         self.cards = {card.id: card for card in cards}
         self.loaded = True
         if self.chosen is None:
             order = self.in_order()
             self.chosen_id = order[min(place, len(order) - 1)].id if order else None
+        return new
 
     def decide(self, verb: Verb) -> None:
         """Keep what the rep decided about the chosen card for sending, and say what became of that."""
@@ -92,6 +94,9 @@ class Board:
         self.put(card)
         state = state_name(self.language, card.state)
         self.said = say(self.language, "moved", state=state, title=translated(self.language, card.title))
+
+    def _new(self, cards: list[Card]) -> list[Card]:
+        return [card for card in cards if card.state == "proposed" and card.id not in self.cards]
 
     def _keep(self, what: Move | NewNote) -> None:
         match self.waiting.add(what):

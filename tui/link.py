@@ -11,7 +11,7 @@ from typing import Never
 from tui.board import BECOMES, Board
 from tui.client import Card, Gateway, Health, Move, Refused, Site, StreamEvent, Unreachable, decoded
 from tui.waiting import Item
-from tui.words import both, say, state_name
+from tui.words import both, say, state_name, translated
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
@@ -42,7 +42,7 @@ class Link:
             except Unreachable as error:
                 self._cut(both(error.reason, url=self._gateway.url))
             except Refused as error:
-                self._cut(both("refused", sentence=error))
+                self._cut(both("answers", url=self._gateway.url, sentence=error))
             await self._wait(self._pause_s)
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
@@ -102,14 +102,19 @@ class Link:
                 await self._take_in(event)
 
     async def _load(self) -> None:
-        self._board.replace(await self._gateway.cards())
+        self._tell_of(self._board.replace(await self._gateway.cards()))
+
+    def _tell_of(self, new: list[Card]) -> None:
+        """Call the rep to cards that have just come; what they have not read yet stays on the screen."""
+        if new:
+            title = translated(self._board.language, new[0].title)
+            self._board.said = self._board.said or say(self._board.language, "new_card", title=title)
+            self._rang()
 
     async def _take_in(self, event: StreamEvent) -> None:
         match event.kind:
             case "card":
-                card = decoded(event, Card)
-                if self._board.put(card):
-                    self._rang()
+                self._tell_of(self._board.put(decoded(event, Card)))
             case "health":
                 self._board.health = decoded(event, Health)
             case "snapshot":
@@ -150,6 +155,7 @@ class Link:
     def _cut(self, trouble: dict[str, str]) -> None:
         if self._board.link != "no_link":
             self._board.since_us = time.time_ns() // 1000
+            self._board.said = ""
         self._board.link = "no_link"
         self._board.trouble = trouble
         self._up.clear()

@@ -96,9 +96,9 @@ def foot(board: Board, columns: int) -> list[Text]:
         told, style = translated(language, board.trouble), "bold red"
     elif not told and not board.health.ready and board.health.problems:
         told, style = say(language, "not_ready", problem=board.health.problems[0]), "bold red"
-    lines = [_line((" " + line, style)) for line in wrap(told, columns - 2)]
-    told_lines = [*lines, Text(), Text()][:2]
-    return [*told_lines, _keys(language, columns)]
+    first, *rest = wrap(told, columns - 2)
+    second = fit(" ".join(rest), max(0, columns - 2))
+    return [_line((" " + first, style)), _line((" " + second, style)), _keys(language, columns)]
 
 
 def help_page(language: Language, columns: int) -> list[Text]:
@@ -123,12 +123,13 @@ def _card_row(board: Board, card: Card, now_us: int, columns: int) -> Text:
     language = board.language
     is_chosen = card.id == board.chosen_id
     left_s = (moment(card) - now_us) / 1_000_000
+    title = translated(language, card.title)
     state = "waiting" if board.waiting.verb_for(card.id) else card.state
     cells = [
         state_name(language, state),
         _left(language, left_s) if card.is_open else "",
         say_or(language, f"role.{card.role}", card.role),
-        translated(language, card.title),
+        title if columns < WIDE else f"{title}: {translated(language, card.what)}",
         card.subject,
     ]
     if is_chosen:

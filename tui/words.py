@@ -26,6 +26,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{url} 的应答不是本程序的网关, 请检查 --url。",
         "What answers at {url} is not an Outstation gateway; check --url.",
     ),
+    "answers": ("{url} 应答: {sentence} 会一直重试。", "{url} answers: {sentence} Trying again by itself."),
     "busy": ("网关现在不能接收, 会一直重试。", "The gateway cannot take it now; trying again by itself."),
     # ---- the list
     "head.state": ("状态", "STATE"),
@@ -56,7 +57,6 @@ WORDS: dict[str, tuple[str, str]] = {
     # ---- the chosen card
     "label.do": ("要做", "DO"),
     "label.by": ("期限", "BY"),
-    "label.self": ("自动", "SELF"),
     "label.why": ("依据", "WHY"),
     "label.about": ("对象", "ABOUT"),
     "label.state": ("状态", "STATE"),
@@ -82,12 +82,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "role.engineer": ("工程师", "engineer"),
     "role.admin": ("管理员", "admin"),
     "role.hq": ("总部", "HQ"),
-    "role.sales": ("销售", "sales"),
-    "role.service lead": ("服务主管", "service lead"),
-    "role.spare parts": ("备件", "spare parts"),
-    "role.safety engineer": ("安全员", "safety engineer"),
+    "role.manager": ("经理", "manager"),
+    "role.safety": ("安全员", "safety"),
     "role.maintenance": ("维修", "maintenance"),
-    "role.gateway": ("网关", "gateway"),
+    "role.finance": ("财务", "finance"),
+    "role.warehouse": ("仓库", "warehouse"),
+    "role.sales": ("销售", "sales"),
     # ---- what the packs say
     "says.anomaly": ("读数异常", "unusual readings"),
     "says.budget_concern": ("预算、价格顾虑", "budget concern"),

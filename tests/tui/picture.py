@@ -22,10 +22,10 @@ from tui.columns import width
 from tui.words import Language
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-# By language: the file, and what stands on the card that is shown.
+# By language: the file, and the title of the card that is shown.
 PICTURES: dict[Language, tuple[str, str]] = {
-    "en": ("terminal.svg", "more than we budgeted"),
-    "zh": ("terminal-zh.svg", "撤离"),
+    "en": ("terminal.svg", "Fit the offer to the budget"),
+    "zh": ("terminal-zh.svg", "先排除危险"),
 }
 SIZE = (96, 27)
 COLUMN, ROW, MARGIN = 10, 22, 12
@@ -34,11 +34,13 @@ PAPER, INK, RED = "#16181d", "#d8dce2", "#ff6b68"
 RUN = re.compile(r"[!-~]+(?: [!-~]+)*|[^\x00-\x7f]+| +")
 
 
-async def _lines(url: str, language: Language, card_text: str) -> list[Strip]:
+async def _lines(url: str, language: Language, title: str) -> list[Strip]:
     async with rep_at(url, language, SIZE) as rep:
-        await rep.see("Red Ridge mine")
-        while card_text not in "\n".join(rep.lines[11:]):
-            await rep.press("j")
+        await rep.until(lambda: rep.app.board.link == "connected")
+        cards = rep.app.board.in_order()
+        place = next(place for place, card in enumerate(cards) if card.title[language] == title)
+        await rep.press("home", *["j"] * place)
+        await rep.see(title)
         return rep.strips
 
 
@@ -80,8 +82,8 @@ def main() -> None:
         journal = Journal(Path(folder) / "journal.db")
         fill(journal)
         with served(parts_of(journal, Path(folder))) as url:
-            for language, (name, card_text) in PICTURES.items():
-                lines = asyncio.run(_lines(url, language, card_text))
+            for language, (name, title) in PICTURES.items():
+                lines = asyncio.run(_lines(url, language, title))
                 (IMAGES / name).write_text(_svg(lines), "utf-8")
         journal.close()
 

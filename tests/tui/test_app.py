@@ -170,9 +170,28 @@ async def test_a_terminal_starts_without_a_gateway_and_finds_it_later(site: Site
         await rep.see("connected")
 
 
-async def test_what_is_not_a_gateway_is_said_to_be_none(site: Site) -> None:
+async def test_an_address_that_is_no_gateway_is_told_with_its_answer(site: Site) -> None:
     async with rep_at(site.url + "/schema") as rep:
+        await rep.see(f"{site.url}/schema answers: ")
+
+
+async def test_a_link_that_falls_silent_counts_as_cut(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.client.SILENCE_S", 0.3)
+    async with rep_at(site.url) as rep:
         await rep.see("NO LINK since")
+        await rep.see("is too slow; trying again by itself.")
+
+
+async def test_a_card_that_comes_is_named_until_the_next_key(site: Site) -> None:
+    site.put_card(subject="first")
+    async with rep_at(site.url) as rep:
+        await rep.see("first")
+        await rep.until(lambda: rep.app.board.link == "connected")
+        site.put_card("call-back", subject="second")
+        await rep.see("New: Call back as promised")
+        await rep.press("r")
+        await rep.see("Reloaded.")
+        assert "New: " not in "\n".join(rep.lines)
 
 
 async def test_a_note_reaches_the_journal_once(site: Site) -> None:
@@ -232,12 +251,12 @@ async def test_every_size_is_drawn_to_its_edges(site: Site, size: tuple[int, int
     async with rep_at(site.url, "zh", size) as rep:
         await rep.until(lambda: len(rep.app.board.cards) == 1)
         await rep.press("pagedown", "end", "j", "home", "k")
-        lines = rep.lines
+        widths = {strip.cell_length for strip in rep.strips}
         await rep.press("question_mark")
         await rep.press("escape")
         await rep.press("n")
         await rep.press("escape")
-    assert len(lines) >= size[1]
+    assert widths == {size[0]}
 
 
 async def test_the_rest_of_a_long_card_is_a_page_away(site: Site) -> None:

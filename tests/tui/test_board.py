@@ -16,9 +16,11 @@ def test_a_more_urgent_card_does_not_slip_under_the_finger() -> None:
 
 def test_only_a_new_card_that_asks_for_an_answer_rings() -> None:
     board = Board(language="en", name="zhang")
-    assert board.put(a_card("1"))
-    assert not board.put(a_card("1", state="accepted"))
-    assert not board.put(a_card("2", state="fired"))
+    assert board.replace([a_card("0")]) == []
+    assert board.put(a_card("1")) == [a_card("1")]
+    assert board.put(a_card("1", state="accepted")) == []
+    assert board.put(a_card("2", state="fired")) == []
+    assert board.replace([a_card("1"), a_card("3")]) == [a_card("3")]
 
 
 def test_a_card_that_is_over_leaves_unless_it_is_chosen() -> None:

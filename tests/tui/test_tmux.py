@@ -110,7 +110,7 @@ def test_chinese_columns_line_up_on_a_real_terminal(pane: Pane, site: Site) -> N
     "environment", [{"TERM": "linux"}, {"TERM": "vt100", "NO_COLOR": "1"}, {"TERM": "dumb"}], ids=lambda e: e["TERM"]
 )
 def test_poor_terminals_show_readable_text(pane: Pane, site: Site, environment: dict[str, str]) -> None:
-    site.put_card(due_in_min=-3)
+    site.put_card(due_in_min=-3.5)
     site.put_card("call-back", subject="fan-2", due_in_min=2)
     _start(pane, site, (80, 24), **environment)
     drawn = pane.see("Offer two instalments.")
