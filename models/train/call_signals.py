@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from scipy.sparse import csr_array  # type: ignore[import-untyped]  # it carries no types
+from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
