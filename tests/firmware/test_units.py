@@ -1,0 +1,103 @@
+"""The units that ship: systemd takes them without a word, and shuts them off from the rest of the box."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.firmware.programs import FIRMWARE, program
+
+UNITS = ("outstation.service", "outstation-link.service", "outstation-replica.service")
+# systemd's own measure of what a unit can reach, from 0 to 10: above 2 is more than ours need.
+MOST_EXPOSED = "2.0"
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A folder with the units, their programs in /opt/outstation replaced by one that is here."""
+    for unit in UNITS:
+        text = (FIRMWARE / "systemd" / unit).read_text()
+        (tmp_path / unit).write_text(
+            re.sub(r"^(Exec\w+=)/opt/outstation/\S+", r"\1/bin/true", text, flags=re.MULTILINE)
+        )
+    return tmp_path
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_takes_the_unit_without_a_word(units: Path, unit: str) -> None:
+    verified = subprocess.run(
+        [program("systemd-analyze"), "verify", "--man=no", str(units / unit)], capture_output=True, text=True
+    )
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_unit_reaches_little_of_the_box(units: Path, unit: str) -> None:
+    scored = security(units / unit, threshold=MOST_EXPOSED)
+    assert scored.returncode == 0, scored.stdout
+
+
+def test_mosquitto_takes_our_addition_to_its_unit_and_reaches_less_by_it(tmp_path: Path) -> None:
+    program("mosquitto")
+    shutil.copy("/lib/systemd/system/mosquitto.service", tmp_path)
+    assert security(tmp_path / "mosquitto.service", threshold="3.0").returncode != 0
+    addition = tmp_path / "mosquitto.service.d" / "outstation.conf"
+    addition.parent.mkdir()
+    shutil.copy(FIRMWARE / "systemd" / "mosquitto.conf", addition)
+    verified = subprocess.run(
+        [program("systemd-analyze"), "verify", "--man=no", str(tmp_path / "mosquitto.service")],
+        capture_output=True,
+        text=True,
+    )
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+    assert security(tmp_path / "mosquitto.service", threshold="3.0").returncode == 0
+
+
+def security(unit: Path, threshold: str) -> subprocess.CompletedProcess[str]:
+    """systemd's judgement; its code is not 0 when the unit is more exposed than the threshold (0 to 10)."""
+    tenths = str(round(float(threshold) * 10))
+    return subprocess.run(
+        [program("systemd-analyze"), "security", "--no-pager", "--offline=true", f"--threshold={tenths}", str(unit)],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "runs"),
+    [
+        ("[hq]\nsupervised = false\n", True),
+        ("[hq]\n  supervised=false # the unit does it\n", True),
+        ("[hq]\nsupervised = true\n", False),
+        ("[hq]\n# supervised = false\n", False),
+        ("", False),
+    ],
+)
+def test_the_link_s_unit_starts_only_where_the_daemon_does_not_start_the_link(
+    tmp_path: Path, said: str, runs: bool
+) -> None:
+    unit = (FIRMWARE / "systemd" / "outstation-link.service").read_text()
+    condition = re.search(r"^ExecCondition=(\S+) (\S+) '(.+)' \S+$", unit, re.MULTILINE)
+    assert condition is not None
+    site = tmp_path / "site.toml"
+    site.write_text(said)
+    assert (subprocess.run([*condition.groups(), str(site)]).returncode == 0) is runs
+
+
+def test_in_the_daemon_s_surroundings_onnxruntime_keeps_no_record_of_its_use(tmp_path: Path) -> None:
+    unit = (FIRMWARE / "systemd" / "outstation.service").read_text()
+    said = [pair for line in re.findall(r"^Environment=(.+)$", unit, re.MULTILINE) for pair in line.split()]
+    surroundings = {"HOME": str(tmp_path), **dict(pair.split("=", 1) for pair in said)}
+    session = (
+        "from onnx import TensorProto, helper\nimport onnxruntime\n"
+        "value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in 'ab']\n"
+        "graph = helper.make_graph([helper.make_node('Neg', ['a'], ['b'])], 'negative', value[:1], value[1:])\n"
+        "model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)\n"
+        "onnxruntime.InferenceSession(model.SerializeToString()).run(None, {'a': __import__('numpy').ones(1, 'f')})\n"
+    )
+    subprocess.run([sys.executable, "-c", session], env={"PATH": os.defpath, **surroundings}, check=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
