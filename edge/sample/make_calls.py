@@ -24,9 +24,12 @@ VOICE_RATE_HZ = 24_000
 LINE_RATE_HZ = 8_000
 BAND_HZ = (300, 3_400)
 MAINS_HZ = 50.0
-LAST_SECONDS_S = 1.0
+BLADES_HZ = 8 * 24.5  # eight blades on a four-pole motor that slips a little
+FRAME = VOICE_RATE_HZ // 100
+LINE_STAYS_OPEN_S = 1.0
 
 Samples = NDArray[np.float32]
+Numbers = NDArray[np.float64]
 
 
 class Side(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +91,7 @@ def perform(script: Script, voices: Path) -> tuple[Samples, list[float]]:
     for turn, voice in zip(script.turn, spoken, strict=True):
         starts_s.append(end_s + turn.pause_s)
         end_s = starts_s[-1] + len(voice) / VOICE_RATE_HZ
-    samples = round((end_s + LAST_SECONDS_S) * VOICE_RATE_HZ)
+    samples = round((end_s + LINE_STAYS_OPEN_S) * VOICE_RATE_HZ)
 
     tracks = {speaker: noise(side, samples, random) for speaker, side in sides.items()}
     for turn, start_s, voice in zip(script.turn, starts_s, spoken, strict=True):
@@ -111,9 +114,9 @@ def speaker_of(side: Side, voices: Path) -> Callable[[str], Samples]:
             "speed": np.array([side.speed], np.float32),
         }
         voice = model.run(None, inputs)[0].ravel()
-        frames_db = level_db(voice[: len(voice) // 240 * 240].reshape(-1, 240))
+        frames_db = level_db(voice[: len(voice) // FRAME * FRAME].reshape(-1, FRAME))
         loud = np.flatnonzero(frames_db > frames_db.max() - 45)
-        voice = voice[loud[0] * 240 : (loud[-1] + 1) * 240]
+        voice = voice[loud[0] * FRAME : (loud[-1] + 1) * FRAME]
         speech_db = level_db(voice[np.abs(voice) > np.abs(voice).max() / 100])
         return np.asarray(voice * gain(side.level_dbfs - speech_db), np.float32)
 
@@ -122,15 +125,23 @@ def speaker_of(side: Side, voices: Path) -> Callable[[str], Samples]:
 
 def noise(side: Side, samples: int, random: np.random.Generator) -> Samples:
     """What is heard behind the voice: mains hum, a fan's blades in its rush of air, and the rest of the plant."""
-    at_s = np.arange(samples) / VOICE_RATE_HZ
     drift = 1 + 0.15 * slow(samples, random)  # nothing in a plant runs evenly
-    hum = sum(np.sin(2 * np.pi * MAINS_HZ * k * at_s + random.uniform(0, 6)) / k for k in range(1, 13))
-    blades_hz = 8 * 24.5  # eight blades on a four-pole motor that slips a little
-    blades = sum(np.sin(2 * np.pi * blades_hz * k * at_s) / k for k in range(1, 7))
+    hum = tones(MAINS_HZ, 1 / np.arange(1, 13), random.uniform(0, 6, 12), samples)
+    blades = tones(BLADES_HZ, np.ones(6), np.zeros(6), samples)
     fan = pink(samples, random) * (1 + 0.5 * blades) + 0.5 * blades
-    parts = ((hum, side.hum_db), (fan, side.fan_db), (pink(samples, random), side.broadband_db))
-    mixed = sum(part * gain(side.level_dbfs + below_db - level_db(part)) for part, below_db in parts)
+    mixed = np.zeros(samples, np.float32)
+    for part, below_db in ((hum, side.hum_db), (fan, side.fan_db), (pink(samples, random), side.broadband_db)):
+        mixed += part * gain(side.level_dbfs + below_db - level_db(part))
     return np.asarray(mixed * drift, np.float32)
+
+
+def tones(first_hz: float, amplitudes: Numbers, phases: Numbers, samples: int) -> Samples:
+    """A tone and its overtones."""
+    at_s = np.arange(samples) / VOICE_RATE_HZ
+    mixed = np.zeros(samples)
+    for overtone, (amplitude, phase) in enumerate(zip(amplitudes, phases, strict=True), 1):
+        mixed += amplitude * np.sin(2 * np.pi * first_hz * overtone * at_s + phase)
+    return np.asarray(mixed, np.float32)
 
 
 def pink(samples: int, random: np.random.Generator) -> Samples:
@@ -160,12 +171,12 @@ def telephone(track: Samples) -> Samples:
     return np.asarray(soundfile.read(coded, dtype="float32")[0], np.float32)
 
 
-def level_db(samples: Samples) -> NDArray[np.float32]:
+def level_db(samples: Samples) -> Numbers:
     """The root mean square along the last axis, in dB against full scale."""
-    return np.asarray(10 * np.log10(np.mean(np.square(samples), axis=-1) + 1e-12))
+    return np.asarray(10 * np.log10(np.mean(np.square(samples), axis=-1) + 1e-12), np.float64)
 
 
-def gain(db: float | NDArray[np.float32]) -> NDArray[np.float32]:
+def gain(db: float | Numbers) -> Numbers:
     """A level difference as a factor."""
     return np.asarray(10 ** (np.asarray(db) / 20))
 
