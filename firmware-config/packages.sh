@@ -6,8 +6,8 @@ set -euo pipefail
 
 declare -A packages=(
   [site]="mosquitto python3-venv"
-  # systemd for systemd-analyze, tmux to type into the terminal page, chromium to look at the local one, and
-  # telephone speech and noise to listen to.
+  # systemd for systemd-analyze, tmux to type into the terminal page, chromium (which Ubuntu has only as a snap) to
+  # look at the local one, and telephone speech and noise to listen to.
   [test]="mosquitto shellcheck systemd tmux chromium sox asterisk-core-sounds-en-wav"
 )
 

@@ -1,10 +1,8 @@
 """The units that ship: systemd takes them without a word, and shuts them off from the rest of the box."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -86,18 +84,3 @@ def test_the_link_s_unit_starts_only_where_the_daemon_does_not_start_the_link(
     site = tmp_path / "site.toml"
     site.write_text(said)
     assert (subprocess.run([*condition.groups(), str(site)]).returncode == 0) is runs
-
-
-def test_in_the_daemon_s_surroundings_onnxruntime_keeps_no_record_of_its_use(tmp_path: Path) -> None:
-    unit = (FIRMWARE / "systemd" / "outstation.service").read_text()
-    said = [pair for line in re.findall(r"^Environment=(.+)$", unit, re.MULTILINE) for pair in line.split()]
-    surroundings = {"HOME": str(tmp_path), **dict(pair.split("=", 1) for pair in said)}
-    session = (
-        "from onnx import TensorProto, helper\nimport onnxruntime\n"
-        "value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in 'ab']\n"
-        "graph = helper.make_graph([helper.make_node('Neg', ['a'], ['b'])], 'negative', value[:1], value[1:])\n"
-        "model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)\n"
-        "onnxruntime.InferenceSession(model.SerializeToString()).run(None, {'a': __import__('numpy').ones(1, 'f')})\n"
-    )
-    subprocess.run([sys.executable, "-c", session], env={"PATH": os.defpath, **surroundings}, check=True)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
