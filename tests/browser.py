@@ -22,13 +22,14 @@ class Tab:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._sent = 0
+        self.events: list[dict[str, Any]] = []
 
     def send(self, method: str, **parameters: Any) -> Any:
         """Ask the browser for something; raises AssertionError with its own words when it will not."""
         self._sent += 1
         self._connection.send(json.dumps({"id": self._sent, "method": method, "params": parameters}))
         while (answer := json.loads(self._connection.recv(timeout=PATIENCE_S))).get("id") != self._sent:
-            pass  # an event of the browser's, which nobody asked for
+            self.events.append(answer)
         assert "error" not in answer, answer["error"]
         return answer["result"]
 
@@ -37,6 +38,7 @@ class Tab:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Page.navigate", url="about:blank")  # an address that differs in its fragment only loads nothing
         self.send("Page.navigate", url=url)
 
     def evaluate(self, script: str) -> Any:

@@ -4,15 +4,19 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from edge.health import Health, Waiting
 from edge.store.journal import Journal
 from edge.web.app import create_app
 from edge.web.parts import WebParts
 from edge.web.server import Server
-from tests.site_fixture import TITLES
+from tests.site_fixture import TITLES, Filled, fill
 
+PATIENCE_S = 20.0
 HEALTHY = Health(ready=True, outbox=Waiting(now=3, day=41), refusals=2, calls_waiting=1)
 
 
@@ -31,10 +35,34 @@ def parts_of(journal: Journal, audio: Path, health: Callable[[], Health] = lambd
     )
 
 
+@dataclass(frozen=True)
+class Running:
+    """A site that is served, what is in its journal, and a client that asks it."""
+
+    url: str
+    client: httpx.Client
+    journal: Journal
+    filled: Filled
+    audio: Path
+
+
 @contextmanager
-def served(parts: WebParts) -> Iterator[str]:
-    """Serve until the block ends; gives the address, such as http://127.0.0.1:40123."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def running(folder: Path) -> Iterator[Running]:
+    """The site of tests/site_fixture.py in a folder, served until the block ends; its sounds are not written."""
+    journal = Journal(folder / "journal.db")
+    try:
+        filled = fill(journal)
+        parts = parts_of(journal, folder / "audio")
+        with served(parts) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+            yield Running(url, client, journal, filled, parts.audio)
+    finally:
+        journal.close()
+
+
+@contextmanager
+def served(parts: WebParts, port: int = 0) -> Iterator[str]:
+    """Serve until the block ends, on a port (0: a free one); gives the address, such as http://127.0.0.1:40123."""
+    with socket.create_server(("127.0.0.1", port)) as listening:
         server = Server(create_app(parts), "127.0.0.1", 0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -7,13 +7,13 @@ from typing import Annotated
 from litestar import Router, get
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from edge.events import Call, Event
 from edge.store import queries
 from edge.store.queries import CallPage, CallRow
-from edge.web.parts import WebParts
+from edge.web.parts import Parts, WebParts
 from edge.web.problems import says
 
 CONTENT_TYPES = {".flac": "audio/flac", ".ogg": "audio/ogg", ".opus": "audio/ogg", ".wav": "audio/wav"}
@@ -26,7 +26,7 @@ CHUNK_BYTES = 64 * 1024
 
 @get("/", sync_to_thread=True)
 def list_calls(
-    parts: WebParts,
+    parts: Parts,
     limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50,
     before: Annotated[
         str | None, QueryParameter(description="The id of a call: only those accepted before it.")
@@ -37,7 +37,7 @@ def list_calls(
 
 
 @get("/{call_id:str}", sync_to_thread=True, responses=says(_404="There is no such call."))
-def read_call(parts: WebParts, call_id: str) -> CallPage:
+def read_call(parts: Parts, call_id: FromPath[str]) -> CallPage:
     """One call with its transcript (oldest line first), its talk figures and its cards."""
     call = queries.call_page(parts.journal.readers.connection(), parts.titles, call_id)
     if call is None:
@@ -51,8 +51,8 @@ def read_call(parts: WebParts, call_id: str) -> CallPage:
     responses=SOUND | says(_404="There is no such call, or its sound is no longer kept.", _416="It is not that long."),
 )
 def read_audio(
-    parts: WebParts,
-    call_id: str,
+    parts: Parts,
+    call_id: FromPath[str],
     wanted: Annotated[str | None, HeaderParameter(name="Range", description="One range of bytes (RFC 9110).")] = None,
 ) -> Stream:
     """The call's sound file, or one range of its bytes (206)."""

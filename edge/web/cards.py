@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 import msgspec
 from litestar import Router, get, post
 from litestar.exceptions import NotFoundException
-from litestar.params import QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from edge.events import State
 from edge.store import queries
 from edge.store.queries import Card
 from edge.web.guard import POST_PROBLEMS, only_json
-from edge.web.parts import WebParts
+from edge.web.parts import Parts, WebParts
 from edge.web.problems import says
 
 Person = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S", description="Who does it.")]
@@ -28,7 +28,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 @get("/", sync_to_thread=True)
 def list_cards(
-    parts: WebParts,
+    parts: Parts,
     card_state: Annotated[Literal["open", "all"], QueryParameter(name="state")] = "open",
     limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 200,
 ) -> list[Card]:
@@ -38,19 +38,19 @@ def list_cards(
 
 
 @post("/{card_id:str}/accept", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
-async def accept(parts: WebParts, card_id: str, data: Move) -> Card:
+async def accept(parts: Parts, card_id: FromPath[str], data: JSONBody[Move]) -> Card:
     """Somebody does it."""
     return await _move(parts, card_id, "accepted", data)
 
 
 @post("/{card_id:str}/decline", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
-async def decline(parts: WebParts, card_id: str, data: Move) -> Card:
+async def decline(parts: Parts, card_id: FromPath[str], data: JSONBody[Move]) -> Card:
     """It is not to be done."""
     return await _move(parts, card_id, "declined", data)
 
 
 @post("/{card_id:str}/done", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
-async def done(parts: WebParts, card_id: str, data: Move) -> Card:
+async def done(parts: Parts, card_id: FromPath[str], data: JSONBody[Move]) -> Card:
     """It was done."""
     return await _move(parts, card_id, "done", data)
 

@@ -4,24 +4,24 @@ from typing import Annotated
 
 from litestar import Router, get
 from litestar.exceptions import NotFoundException
-from litestar.params import QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from edge.store import queries
 from edge.store.queries import DevicePage, DeviceRow
-from edge.web.parts import WebParts
+from edge.web.parts import Parts
 from edge.web.problems import says
 
 
 @get("/", sync_to_thread=True)
-def list_devices(parts: WebParts) -> list[DeviceRow]:
+def list_devices(parts: Parts) -> list[DeviceRow]:
     """All devices by name, each with its newest reading and score."""
     return queries.devices(parts.journal.readers.connection())
 
 
 @get("/{device:path}", sync_to_thread=True, responses=says(_404="There is no such device."))
 def read_device(
-    parts: WebParts,
-    device: str,
+    parts: Parts,
+    device: FromPath[str],
     hours: Annotated[float, QueryParameter(gt=0, le=168)] = 1.0,
     points: Annotated[int, QueryParameter(ge=2, le=5_000)] = 600,
 ) -> DevicePage:

@@ -6,13 +6,13 @@ from typing import Annotated
 import msgspec
 from litestar import HttpMethod, Response, Router, get, post, route
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import QueryParameter
+from litestar.params import JSONBody, QueryParameter
 
 from edge.events import Event, Note, now_us
 from edge.store import queries
 from edge.store.journal import Offer
 from edge.web.guard import POST_PROBLEMS, only_json
-from edge.web.parts import WebParts
+from edge.web.parts import Parts
 
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S")]
 
@@ -38,13 +38,13 @@ KNOWN = {200: ResponseSpec(Accepted, description="A note with this key had been 
 
 
 @get("/", sync_to_thread=True)
-def list_notes(parts: WebParts, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50) -> list[Event]:
+def list_notes(parts: Parts, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50) -> list[Event]:
     """The notes, the one accepted last first."""
     return queries.notes(parts.journal.readers.connection(), limit=limit)
 
 
 @post("/", guards=[only_json], responses=POST_PROBLEMS | KNOWN)
-async def add_note(parts: WebParts, data: NewNote) -> Response[Accepted]:
+async def add_note(parts: Parts, data: JSONBody[NewNote]) -> Response[Accepted]:
     """Accept a note; answered when it is on disk."""
     now = now_us()
     event = Event(

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from litestar.di import NamedDependency
+
 from edge.events import now_us
 from edge.health import Health
 from edge.store.journal import Journal
@@ -27,3 +29,6 @@ class WebParts:
     hosts: Sequence[str] = ()
     packs: Sequence[tuple[str, str]] = ()
     started_at: int = field(default_factory=now_us)
+
+
+Parts = NamedDependency[WebParts]

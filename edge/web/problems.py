@@ -30,15 +30,16 @@ def says(**meanings: str) -> dict[int, ResponseSpec]:
 
 
 def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    """Litestar's own errors, as a sentence: those of single fields, those that only name their status, and ours."""
+    """Ours, which are sentences, and Litestar's own, made one."""
     fields = error.extra if isinstance(error.extra, list) else []
     wrong = "; ".join(f"{field.get('key', 'body')}: {field['message']}" for field in fields if "message" in field)
     if error.status_code == 400:
         detail = f"The request is not valid: {wrong or error.detail}."
-    elif error.detail == HTTPStatus(error.status_code).phrase:
-        detail = f"{error.detail}: {request.method} {request.url.path}; /schema lists what there is and what it takes."
-    else:
+    elif error.detail.endswith("."):
         detail = error.detail
+    else:
+        phrase = HTTPStatus(error.status_code).phrase
+        detail = f"{phrase}: {request.method} {request.url.path}; /schema lists what there is and what it takes."
     return _answer(error.status_code, detail, error.headers)
 
 

@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 from edge.health import Health
 from edge.store import queries
 from edge.store.queries import RefusalRow
-from edge.web.parts import WebParts
+from edge.web.parts import Parts
 
 
 class PackInUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/site")
-async def read_site(parts: WebParts) -> Site:
+async def read_site(parts: Parts) -> Site:
     """The site's name and language, and what runs on its gateway."""
     return Site(
         name=parts.site_name,
@@ -46,13 +46,13 @@ async def read_site(parts: WebParts) -> Site:
 
 
 @get("/health", sync_to_thread=True)
-def read_health(parts: WebParts) -> Health:
+def read_health(parts: Parts) -> Health:
     """How the gateway is, and what waits."""
     return parts.health()
 
 
 @get("/refusals", sync_to_thread=True)
-def list_refusals(parts: WebParts, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50) -> list[RefusalRow]:
+def list_refusals(parts: Parts, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50) -> list[RefusalRow]:
     """The inputs that were kept aside, the last first."""
     return queries.refusals(parts.journal.readers.connection(), limit=limit)
 

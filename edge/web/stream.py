@@ -27,6 +27,7 @@ CATCH_UP_ROWS = 1_000
 STREAMS = 64
 HEALTH_EVERY_S = 5.0
 DEVICES_EVERY_S = 0.5
+PLACE_DIGITS = 20
 REST_S = 0.02  # between two looks at the feed, so that a busy journal costs 50 looks a second at most
 
 
@@ -181,4 +182,5 @@ async def stream(
 
 def _place(last_event_id: str) -> int:
     """What a client holds that did not come from here is before everything: it is told to take a snapshot."""
-    return int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else -1
+    known = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < PLACE_DIGITS
+    return int(last_event_id) if known else -1

@@ -1,7 +1,7 @@
 // The site at a glance, beside the cards: its last calls and its devices.
 
 import { h } from "./dom.js";
-import { newestFirst, state } from "./state.js";
+import { isEmpty, newestFirst, state } from "./state.js";
 import { clock, length, number, percent, say, sensor } from "./words.js";
 
 const CALLS_SHOWN = 6;
@@ -11,7 +11,7 @@ const VALUES_SHOWN = 3;
 export function calls() {
   const rows = newestFirst(state.calls).slice(0, CALLS_SHOWN);
   return h("section", {}, h("h2", {}, h("a", { href: "#/calls" }, say("calls"))),
-    rows.length === 0 ? h("p.quiet", {}, say("noCalls")) : h("ul.plain.box", {}, rows.map((call) =>
+    rows.length === 0 ? isEmpty(state.calls) && h("p.quiet", {}, say("noCalls")) : h("ul.plain.box", {}, rows.map((call) =>
       h("li", {}, h("a.row", { href: `#/calls/${call.id}` },
         h("span.grow", {}, h("strong", {}, call.customer), h("br"), h("span.quiet", {}, `${clock(call.at)} · ${length(call.duration_s)}${call.done ? "" : ` · ${say("transcribing")}`}`)),
         call.cards > 0 && h("span.chip", {}, say("cardsOf", call.cards)))))));
@@ -21,7 +21,7 @@ export function calls() {
 export function devices() {
   const rows = [...state.devices.values()].sort((a, b) => (b.score ?? -1) - (a.score ?? -1));
   return h("section", {}, h("h2", {}, h("a", { href: "#/devices" }, say("devices"))),
-    rows.length === 0 ? h("p.quiet", {}, say("noDevices")) : h("ul.plain.box", {}, rows.map((row) =>
+    rows.length === 0 ? isEmpty(state.devices) && h("p.quiet", {}, say("noDevices")) : h("ul.plain.box", {}, rows.map((row) =>
       h("li", {}, h("a.row", { href: `#/devices/${encodeURIComponent(row.device)}` },
         h("span.grow", {}, h("strong", {}, row.device), h("br"), h("span.quiet", {}, values(row.values))), score(row.score))))));
 }

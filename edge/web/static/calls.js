@@ -1,7 +1,7 @@
 // The list of calls.
 
 import { h, keep, notice } from "./dom.js";
-import { loadOlderCalls, newestFirst, state } from "./state.js";
+import { isEmpty, loadOlderCalls, newestFirst, state } from "./state.js";
 import { clock, length, say } from "./words.js";
 
 /** The view of all calls. */
@@ -23,7 +23,7 @@ export function show(main) {
     if (kind !== "all" && kind !== "call") return;
     const calls = newestFirst(state.calls);
     keep(rows, calls.map((call) => ({ key: call.id, stamp: JSON.stringify(call), call })), ({ call }) => row(call));
-    nothing.hidden = calls.length > 0;
+    nothing.hidden = !isEmpty(state.calls);
     rows.hidden = calls.length === 0;
     if (kind === "all") older.hidden = calls.length < 50;
   };

@@ -35,8 +35,8 @@ export function show(main) {
     fill(decide, proposed, (card) => card.state === "proposed");
     fill(under, working, isOpen);
     fill(settled, over.slice(0, SETTLED_SHOWN), () => true);
-    nothing.hidden = proposed.length + working.length > 0;
-    keys.hidden = !nothing.hidden;
+    keys.hidden = proposed.length + working.length === 0;
+    nothing.hidden = state.site === null || !keys.hidden;
   };
   update("all");
   return { title: say("cards"), update, key };

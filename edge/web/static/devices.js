@@ -4,7 +4,7 @@ import { score } from "./aside.js";
 import { sparkline } from "./chart.js";
 import { h, keep } from "./dom.js";
 import { gatewayNow, get } from "./gateway.js";
-import { state } from "./state.js";
+import { isEmpty, state } from "./state.js";
 import { age, number, say, sensor } from "./words.js";
 
 const LINES_OF = 24; // devices whose last hour is asked for at once
@@ -19,7 +19,7 @@ export function show(main) {
 
   const draw = () => {
     const rows = [...state.devices.values()].sort((a, b) => (b.score ?? -1) - (a.score ?? -1) || (a.device < b.device ? -1 : 1));
-    nothing.hidden = rows.length > 0;
+    nothing.hidden = !isEmpty(state.devices);
     keep(tiles, rows.map((row) => ({ key: row.device, stamp: `${JSON.stringify(row)}${series.has(row.device)}`, row })), ({ row }) => tile(row, series.get(row.device)));
   };
 

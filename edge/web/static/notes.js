@@ -2,7 +2,7 @@
 
 import { h, keep, notice } from "./dom.js";
 import { post } from "./gateway.js";
-import { newestFirst, state } from "./state.js";
+import { isEmpty, newestFirst, state } from "./state.js";
 import { clock, language, say } from "./words.js";
 
 /** The view of the notes. */
@@ -47,7 +47,7 @@ export function show(main) {
     const known = new Set([...state.devices.keys(), ...[...state.calls.values()].map((call) => call.customer)]);
     subjects.replaceChildren(...[...known].map((value) => h("option", { value })));
     const notes = newestFirst(state.notes);
-    nothing.hidden = notes.length > 0;
+    nothing.hidden = !isEmpty(state.notes);
     keep(list, notes.map((note) => ({ key: note.id, stamp: "", note })), ({ note }) =>
       h("li.box.pad", {}, h("p", {}, h("strong", {}, note.subject), h("span.quiet", {}, ` · ${note.data.author} · ${clock(note.at)}`)), h("p.text", {}, note.data.text)));
   };

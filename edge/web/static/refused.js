@@ -1,7 +1,7 @@
 // The inputs that were kept aside, each with its reason.
 
 import { h, keep } from "./dom.js";
-import { newestFirst, state } from "./state.js";
+import { isEmpty, newestFirst, state } from "./state.js";
 import { clock, say } from "./words.js";
 
 /** The view of the refused inputs. */
@@ -13,7 +13,7 @@ export function show(main) {
   const update = (kind) => {
     if (kind !== "all" && kind !== "refusal") return;
     const refusals = newestFirst(state.refusals);
-    nothing.hidden = refusals.length > 0;
+    nothing.hidden = !isEmpty(state.refusals);
     rows.hidden = hint.hidden = refusals.length === 0;
     keep(rows, refusals.map((one) => ({ key: String(one.seq), stamp: "", one })), ({ one }) =>
       h("li.row.refusal", {}, h("span.mono.quiet", {}, clock(one.at)), h("span", {}, h("strong", {}, one.name), " ", h("span.chip", {}, one.source)), h("span.reason", {}, one.reason)));

@@ -29,6 +29,9 @@ export const tell = (kind, record) => listeners.forEach((listener) => listener(k
 /** Whether a card still asks for something. */
 export const isOpen = (card) => OPEN.has(card.state);
 
+/** Whether it is known that a store has nothing, as opposed to not having been asked for yet. */
+export const isEmpty = (store) => state.site !== null && store.size === 0;
+
 const STORES = {
   card: ["cards", "id"],
   call: ["calls", "id"],
