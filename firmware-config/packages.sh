@@ -7,8 +7,8 @@ set -euo pipefail
 declare -A packages=(
   [site]="mosquitto python3-venv"
   # systemd for systemd-analyze, tmux to type into the terminal page, chromium (which Ubuntu has only as a snap) to
-  # look at the local one, and telephone speech and noise to listen to.
-  [test]="mosquitto shellcheck systemd tmux chromium sox asterisk-core-sounds-en-wav"
+  # look at the local one, and telephone speech with its text.
+  [test]="mosquitto shellcheck systemd tmux chromium asterisk-core-sounds-en asterisk-core-sounds-en-wav"
 )
 
 fail() {
