@@ -39,7 +39,7 @@ class Notes(threading.Thread):
             text = f"note {len(self.said)}"
             if self._post(text):
                 self.said.append(text)
-            self.finished.wait(0.05)
+            self.finished.wait(0.3)
 
     def _post(self, text: str) -> bool:
         body = {"subject": "Red Ridge", "author": "Lin", "text": text, "key": text}
@@ -105,15 +105,13 @@ def test_fifty_kills_lose_nothing_and_double_nothing(make_site: Callable[..., Pa
     moments = random.Random(SEED)
     command = [*OUTSTATION, "run", str(site)]
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            [*OUTSTATION, "run", str(site)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         time.sleep(moments.uniform(0.3, 2.5))  # the moment of the kill is what is random here
         process.kill()
         process.wait()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
-        until(lambda: is_done(site), "everything in the inbox is concluded", timeout_s=180)
+        until(lambda: is_done(site), "everything in the inbox is concluded", timeout_s=600)
         notes.finished.set()
         notes.join()
         last = f"SELECT count(*) FROM signals WHERE kind = 'utterance' AND data ->> 'text' = '{notes.said[-1]}'"

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.catalogue import Entry, read_catalogue
+from models.catalogue import Entry
 from models.features.audio import FORMATS
-from models.fetch import fetch_pack
-from models.store import default_packs
 
 MODEL_FILES = {
     "assets/model/conf/mfcc.conf": b"--sample-frequency=16000\n--dither=1.5\n--use-energy=false",
@@ -63,14 +61,6 @@ def make_entry() -> Callable[..., Entry]:
         return Entry(**(fields | changed))  # type: ignore[arg-type]  # the fields above are Entry's
 
     return make
-
-
-@pytest.fixture(scope="session")
-def speech_packs() -> Path:
-    """A packs folder with the English speech pack: that of $OUTSTATION_PACKS, fetched into it if it is not there."""
-    packs = default_packs()
-    fetch_pack(read_catalogue()["speech-en"], packs)
-    return packs
 
 
 @pytest.fixture(scope="session")

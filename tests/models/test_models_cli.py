@@ -92,13 +92,13 @@ def test_without_the_speech_pack_transcribing_ends_with_3_and_says_how_to_get_it
 
 
 @pytest.mark.speech
-def test_transcribing_names_each_refused_file_and_ends_with_2(tmp_path: Path, speech_packs: Path) -> None:
+def test_transcribing_names_each_refused_file_and_ends_with_2(tmp_path: Path, packs: Path) -> None:
     soundfile.write(tmp_path / "quiet.flac", np.zeros((48_000, 2)), 48_000)
     whole = (tmp_path / "quiet.flac").read_bytes()
     (tmp_path / "cut.flac").write_bytes(whole[:-10])
     (tmp_path / "empty.wav").write_bytes(b"")
     names = [tmp_path / name for name in ("cut.flac", "quiet.flac", "empty.wav", "gone.ogg")]
-    ran = outstation("transcribe", *names, "--packs", speech_packs)
+    ran = outstation("transcribe", *names, "--packs", packs)
     assert ran.returncode == 2
     assert ran.stdout == f"{tmp_path / 'quiet.flac'}:\n"
     refusals = ran.stderr.splitlines()
@@ -108,11 +108,11 @@ def test_transcribing_names_each_refused_file_and_ends_with_2(tmp_path: Path, sp
 
 @pytest.mark.speech
 def test_a_call_is_transcribed_with_times_confidence_and_channel(
-    tmp_path: Path, speech_packs: Path, sample_call: Path
+    tmp_path: Path, packs: Path, sample_call: Path
 ) -> None:
     call = tmp_path / "call.flac"
     soundfile.write(call, next(read_chunks(sample_call, 0.0, BEGINNING_S)), read_info(sample_call).sample_rate_hz)
-    ran = outstation("transcribe", call, "--json", "--packs", speech_packs)
+    ran = outstation("transcribe", call, "--json", "--packs", packs)
     assert (ran.returncode, ran.stderr) == (0, "")
     words = rows(ran)
     assert {word["channel"] for word in words} == {0, 1}
@@ -123,7 +123,7 @@ def test_a_call_is_transcribed_with_times_confidence_and_channel(
 
 
 @pytest.mark.speech
-def test_the_speech_pack_verifies(speech_packs: Path) -> None:
-    ran = outstation("models", "verify", "speech-en", "--packs", speech_packs, "--json")
+def test_the_speech_pack_verifies(packs: Path) -> None:
+    ran = outstation("models", "verify", "speech-en", "--packs", packs, "--json")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert rows(ran)[0]["name"] == "speech-en"

@@ -24,8 +24,8 @@ SECONDS_S = 7.0
 
 
 @pytest.fixture(scope="module")
-def pack(speech_packs: Path) -> Pack:
-    return find_pack("speech-en", speech_packs)
+def pack(packs: Path) -> Pack:
+    return find_pack("speech-en", packs)
 
 
 @pytest.fixture(scope="module")
