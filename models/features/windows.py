@@ -1,0 +1,405 @@
+"""Readings of many sensors to features, one reading after the other: the same code learns on and runs on the device.
+
+A *slot* is one sensor of one device. Everything that is known of it is a row of running figures: no reading is kept.
+Its memories are counted in usual intervals between its readings, so that a sensor read every 10 ms and one read every
+hour are judged alike:
+
+    FAST    8 intervals     what it does now
+    MIDDLE  64 intervals    what it has been doing lately
+    SLOW    2,048 intervals what is usual
+
+An exponentially weighted mean with memory τ forgets by exp(-elapsed/τ) per elapsed interval, and a reading that is
+worth `t` weighs t/w with w = forgotten w + t, so that early figures are plain means (Finch, Incremental calculation of
+weighted mean and variance, 2009). What is usual is estimated robustly: a residual is clipped to a few deviations before
+it moves a mean or a deviation (Huber, Robust Statistics, 1981, proposal 2), so one wild reading moves them no more
+than a large one; and while a sensor behaves unusually its readings are worth a quarter, so that a fault does not become
+the usual while it is being looked at.
+
+The clock is the reading's own. A reading not later than the one before (a clock set back, two with one time) counts as
+coming after one usual interval, and the next gap is measured from it. A gap counts as at most 20 intervals: a device
+that was switched off, or whose clock leapt forward, has not forgotten what is usual.
+"""
+
+import struct
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputInvalid
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FEATURES = (
+    # asinh of residuals in deviations; the sign says the direction
+    "value",  # reading − slow mean, in slow deviations
+    "shift",  # fast mean − slow mean, in the deviations usual for just this difference
+    "drift",  # middle mean − slow mean, likewise
+    "slope",  # fast mean − middle mean, likewise
+    "shift_size",  # fast mean − slow mean, in slow deviations of the readings
+    "drift_size",  # middle mean − slow mean, likewise
+    "beyond",  # how far outside its usual range, in tenths of that range, fast mean; no sign
+    "peak",  # log1p of the largest |value| lately
+    # logarithms; 0 is as usual, 1 is e times as much
+    "jump",  # largest step lately against the usual fast mean, over the size that one in 250 exceeds
+    "shift_excess",  # |shift| over the size that one in fifty exceeds
+    "drift_excess",  # |drift| likewise
+    "spread_excess",  # spread likewise
+    "spread",  # deviation around the fast mean, fast over slow
+    "roughness",  # difference of neighbouring readings, fast over slow
+    "texture",  # slow roughness over slow deviation: near 0 for noise, far below for smooth courses
+    "usual_jump",  # the size of jump that one in 250 exceeds
+    "rarity",  # -log of the share of earlier readings that were near this value
+    "rarity_lately",  # its fast mean
+    "surprise",  # fast mean − slow mean of rarity
+    "stuck",  # how long without any change, over the longest such time so far
+    # others
+    "late",  # fast mean of log(interval / usual interval), in its usual deviation
+    "experience",  # log of the number of readings up to SLOW, 1 at a thousand
+)
+
+FAST, MIDDLE, SLOW = 8.0, 64.0, 2048.0
+PEAK = 12.0  # intervals for which a peak is remembered
+LONGEST_GAP = 20.0  # intervals
+FEATURE_LIMIT = 8.0
+VALUE_LIMIT = 1e60  # larger readings count as this: their squares must stay finite
+
+BINS = 16  # of asinh(residual in deviations), half a unit wide
+CLIP = 3.0  # deviations, for the spread of readings and steps
+CLIP_MEAN = 2.0  # deviations, for the slow mean
+# For differences of means, whose deviation must not grow while they are large. A clipped Gaussian's variance is less
+# than 1 by this share, which puts it right: E[min(z², CLIP_TIGHT²)].
+CLIP_TIGHT, CLIP_TIGHT_SHARE = 1.5, 0.7785
+# A size is tracked that is exceeded with this chance, by steps up and down in that ratio (Robbins and Monro, 1951).
+EXCEEDED = np.array([[0.02], [0.02], [0.02], [0.004]])  # shift, drift, spread, jump
+EXCEEDED_STEP = np.array([[0.004], [0.004], [0.004], [0.1]])
+EXCEEDED_FIRST = np.array([[2.0], [2.0], [2.0], [4.0]])  # step of the n-th reading, times n
+RANGE_STEP = 0.02  # how fast the usual range opens for readings outside it
+INTERVAL_MEMORY = 128.0  # readings
+LEARNING = 64.0  # readings during which everything is taken as usual
+FORGOTTEN_AFTER = np.array([[FAST], [MIDDLE], [SLOW], [PEAK], [4 * SLOW]])  # intervals
+WARM_AFTER = np.array([[48.0], [96.0], [192.0]])  # readings until a fast, middle, slow feature counts 63 %
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a slot, a row for each figure, in the slots' order of one batch."""
+
+    seen: Floats  # readings so far
+    at_us: Floats  # time of the last
+    interval_us: Floats  # usual interval, 0 before there is one
+    late: Floats
+    late_deviation: Floats
+    last: Floats
+    before_last: Floats
+    smallest_step: Floats  # between unequal neighbours: the sensor's resolution; inf before there is one
+    still: Floats  # intervals since the value changed
+    longest_still: Floats
+    fast: Floats
+    middle: Floats
+    slow: Floats
+    fast_weight: Floats
+    middle_weight: Floats
+    slow_weight: Floats
+    variance: Floats
+    shift_variance: Floats
+    drift_variance: Floats
+    slope_variance: Floats
+    spread_fast: Floats  # variance around the fast mean
+    spread_slow: Floats
+    rough_fast: Floats  # mean squared difference of neighbours
+    rough_slow: Floats
+    low: Floats
+    high: Floats
+    beyond: Floats
+    peak: Floats
+    jump: Floats
+    rarity_fast: Floats
+    rarity_slow: Floats
+    usual_shift: Floats
+    usual_drift: Floats
+    usual_spread: Floats
+    usual_jump: Floats
+
+
+_NAMES = [field.name for field in fields(_Known)]
+_FIGURES = len(_NAMES)
+_ROW = _FIGURES + BINS
+_USUAL = _NAMES.index("usual_shift")
+_HEADER = struct.Struct("<8sHHI")  # what it is, its layout, figures in a row, rows
+_MAGIC, _LAYOUT = b"OSWINDOW", 1
+
+
+class SensorWindows:
+    """The running figures of many slots."""
+
+    def __init__(self, limit: int = 100_000) -> None:
+        """`limit` is the largest number of slots; memory grows with the slots in use, about 400 bytes each."""
+        self._limit = limit
+        self._rows: Floats = np.zeros((min(limit, 1024), _ROW))
+
+    def update(self, slots: Ints, at_us: Ints, values: Floats) -> tuple[NDArray[np.float32], Floats]:
+        """Take readings, and give their features and what was usual for their slots before them.
+
+        `slots` [n] are numbers from 0 below the limit, `at_us` [n] µs since the epoch, `values` [n] finite numbers.
+        A slot may come several times: the result is that of giving the readings one by one, in their order. Features
+        are float32 [n, len(FEATURES)], each within ±FEATURE_LIMIT; the usual value float64 [n] is the slow mean (for
+        a slot's first reading that reading).
+
+        Raises InputInvalid, and takes none of the readings, when an array has another length or a number is out of
+        range or not finite.
+        """
+        if not slots.shape == at_us.shape == values.shape or slots.ndim != 1:
+            raise InputInvalid("windows take three rows of one length: slots, times, values; give them so.")
+        features = np.empty((len(slots), len(FEATURES)), np.float32)
+        usual = np.empty(len(slots))
+        if not len(slots):
+            return features, usual
+        if slots.min() < 0 or slots.max() >= self._limit:
+            raise InputInvalid(f"windows have the slots 0 to {self._limit - 1}; {slots.max()} came: raise the limit.")
+        if not np.isfinite(values).all():
+            raise InputInvalid("windows take finite numbers only; leave out readings that are NaN or infinite.")
+        self._reach(int(slots.max()) + 1)
+        values = np.clip(values, -VALUE_LIMIT, VALUE_LIMIT)
+        times = at_us.astype(np.float64)
+        for some in _rounds(slots):
+            chosen = slots[some]
+            rows = np.ascontiguousarray(self._rows[chosen].T)
+            features[some], usual[some] = _step(rows, times[some], values[some])
+            self._rows[chosen] = rows.T
+        return features, usual
+
+    def forget(self, slots: Ints) -> None:
+        """Make slots new again."""
+        self._reach(int(slots.max(initial=-1)) + 1)
+        self._rows[slots] = 0.0
+
+    def snapshot(self, count: int) -> bytes:
+        """The first `count` slots as bytes for `restore`."""
+        self._reach(count)
+        head = _HEADER.pack(_MAGIC, _LAYOUT, _ROW, count)
+        return head + self._rows[:count].astype("<f8").tobytes()
+
+    def restore(self, kept: bytes) -> int:
+        """Take over what `snapshot` gave, in place of all that is known; gives the number of slots.
+
+        Raises InputInvalid when `kept` is damaged or of another layout: then build the windows anew from the readings.
+        """
+        try:
+            magic, layout, width, count = _HEADER.unpack_from(kept)
+        except struct.error:
+            magic, layout, width, count = b"", 0, 0, 0
+        whole = len(kept) == _HEADER.size + count * _ROW * 8
+        if (magic, layout, width) != (_MAGIC, _LAYOUT, _ROW) or not whole or count > self._limit:
+            raise InputInvalid("these are not windows that this version kept; build them anew from the readings.")
+        rows = np.frombuffer(kept, "<f8", offset=_HEADER.size).reshape(count, _ROW)
+        self._rows = np.zeros((max(count, min(self._limit, 1024)), _ROW))
+        self._rows[:count] = rows
+        return int(count)
+
+    def _reach(self, count: int) -> None:
+        have = len(self._rows)
+        if count > have:
+            more = min(max(count, 2 * have), self._limit) - have
+            self._rows = np.concatenate([self._rows, np.zeros((more, _ROW))])
+
+
+def _rounds(slots: Ints) -> list[Ints] | list[slice]:
+    """Places in the batch such that no slot comes twice in a round, and each slot's readings keep their order."""
+    order = np.argsort(slots, kind="stable")
+    ordered = slots[order]
+    fresh = np.empty(len(slots), bool)
+    fresh[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    if fresh.all():
+        return [slice(None)]
+    places = np.arange(len(slots))
+    turn = places - np.maximum.accumulate(np.where(fresh, places, 0))
+    by_turn = np.argsort(turn, kind="stable")
+    return np.split(order[by_turn], np.cumsum(np.bincount(turn))[:-1])
+
+
+def _step(rows: Floats, at_us: Floats, x: Floats) -> tuple[Floats, Floats]:
+    """One reading of each slot: moves `rows` [_ROW, n] in place; gives features [n, F] and the usual value [n]."""
+    known = _Known(*rows[:_FIGURES])
+    bins = rows[_FIGURES:]
+    seen = known.seen.copy()
+    first = seen == 0
+    if first.any():
+        for row in (known.last, known.before_last, known.fast, known.middle, known.slow, known.low, known.high):
+            np.copyto(row, x, where=first)
+        np.copyto(known.smallest_step, np.inf, where=first)
+    usual = known.slow.copy()
+
+    elapsed, lateness = _clock(known, at_us, first)
+    decays = np.exp(np.concatenate([-elapsed / FORGOTTEN_AFTER, -seen / WARM_AFTER]))
+    surprise = known.rarity_fast - known.rarity_slow
+    worth = np.where(seen < LEARNING, 1.0, 1 / (1 + 3 * _within(surprise - 0.5, 0, 1)))
+    fast, middle, slow = _weights(known, decays, worth)
+
+    # Where the value stands in what is usual, before it is learnt.
+    size = np.abs(known.slow)
+    floor = np.where(np.isfinite(known.smallest_step), 0.5 * known.smallest_step, 1e-4 * size) + 1e-6 * size + 1e-12
+    deviation = np.maximum(np.sqrt(known.variance), floor)
+    value = (x - known.slow) / deviation
+    step = np.abs(x - known.fast)
+    spread = np.maximum(np.sqrt(known.spread_slow), floor)
+    difference = np.abs(x - known.last)
+    rough = np.maximum(np.sqrt(known.rough_slow), floor)
+    rarity = _rarity(bins, value, worth, decays[2], known.slow_weight)
+    beyond = _beyond(known, x, floor + 0.1 * deviation, np.maximum(RANGE_STEP, 2 / (seen + 2)) * worth, 1 - decays[4])
+
+    # Learn it.
+    np.maximum(np.minimum(np.abs(value), 1e6), known.peak * decays[3], out=known.peak)
+    known.slow += slow * _within(value, -CLIP_MEAN, CLIP_MEAN) * deviation
+    known.variance += slow * (np.square(_within(value, -CLIP, CLIP) * deviation) - known.variance)
+    known.spread_slow += slow * (np.square(np.minimum(step, CLIP * spread)) - known.spread_slow)
+    known.spread_fast += fast * (np.square(np.minimum(step, FEATURE_LIMIT * spread)) - known.spread_fast)
+    known.rough_slow += slow * (np.square(np.minimum(difference, CLIP * rough)) - known.rough_slow)
+    known.rough_fast += fast * (np.square(np.minimum(difference, FEATURE_LIMIT * rough)) - known.rough_fast)
+    # The median of three keeps a single wild reading out of the fast means.
+    last, before = known.last, known.before_last
+    middling = np.maximum(np.minimum(x, last), np.minimum(np.maximum(x, last), before))
+    known.fast += fast * (middling - known.fast)
+    known.middle += middle * _within(middling - known.middle, -FEATURE_LIMIT * deviation, FEATURE_LIMIT * deviation)
+    known.beyond += fast * (beyond - known.beyond)
+    known.rarity_fast += fast * (rarity - known.rarity_fast)
+    known.rarity_slow += slow * (np.minimum(rarity, known.rarity_slow + 3) - known.rarity_slow)
+    stuck = _stillness(known, difference, elapsed, decays[4])
+    late = _late(known, lateness, fast, slow)
+    known.before_last[:] = last
+    known.last[:] = x
+    known.seen += 1
+
+    shift, drift, slope = known.fast - known.slow, known.middle - known.slow, known.fast - known.middle
+    least = 0.1 * deviation
+    own_shift = _own_deviations(known.shift_variance, shift, least, slow)
+    own_drift = _own_deviations(known.drift_variance, drift, least, slow)
+    own_slope = _own_deviations(known.slope_variance, slope, least, slow)
+    tiny = np.square(floor)
+    logs = np.log(
+        np.stack(
+            [
+                (known.spread_fast + tiny) / (known.spread_slow + tiny),
+                (known.rough_fast + tiny) / (known.rough_slow + tiny),
+                (known.rough_slow + tiny) / (known.variance + tiny),
+                np.minimum(np.abs(own_shift), 1e6) + 0.1,
+                np.minimum(np.abs(own_drift), 1e6) + 0.1,
+                np.minimum(step / spread, 1e6) + 0.1,
+                1 + known.peak,
+                1 + np.minimum(seen, SLOW),
+            ]
+        )
+    )
+    logs[:3] *= 0.5
+    sizes = np.stack([logs[3], logs[4], logs[0], logs[5]])
+    excess = _excess(rows[_USUAL : _USUAL + 4], sizes, seen, worth, first)
+    np.maximum(_within(excess[3], -5, 5), np.where(first, -5, known.jump - elapsed / 4), out=known.jump)
+
+    out = np.empty((len(FEATURES), len(x)))
+    out[0] = value
+    out[1], out[2], out[3] = own_shift, own_drift, own_slope
+    out[4], out[5] = shift / deviation, drift / deviation
+    out[6] = 10 * known.beyond
+    np.arcsinh(out[:7], out=out[:7])
+    out[7], out[8] = logs[6], known.jump
+    out[9:12] = _within(excess[:3], -3, 4)
+    out[12:15], out[15] = logs[:3], known.usual_jump
+    out[16], out[17], out[18] = rarity, known.rarity_fast, known.rarity_fast - known.rarity_slow
+    out[19], out[20] = stuck, late
+    warm_fast, warm_middle, warm_slow = 1 - decays[5], 1 - decays[6], 1 - decays[7]
+    out[:21] *= warm_fast
+    for place, warm in ((1, warm_middle), (2, warm_slow), (3, warm_middle), (9, warm_middle), (10, warm_slow)):
+        out[place] *= warm
+    out[21] = logs[7] / np.log(1000.0)
+    np.clip(out, -FEATURE_LIMIT, FEATURE_LIMIT, out=out)
+    return out.T, usual
+
+
+def _within(x: Floats, least: float | Floats, most: float | Floats) -> Floats:
+    """np.clip, which takes three times as long on a short row."""
+    within: Floats = np.minimum(np.maximum(x, least), most)
+    return within
+
+
+def _clock(known: _Known, at_us: Floats, first: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Usual intervals since the reading before (0.1 to 20), and log(interval / usual interval); moves the clock."""
+    gap = at_us - known.at_us
+    usual = known.interval_us
+    comparable = (gap > 0) & (usual > 0) & ~first
+    ratio = _within(np.where(comparable, gap, 1.0) / np.where(comparable, usual, 1.0), 1 / LONGEST_GAP, LONGEST_GAP)
+    moved = usual + (_within(gap, 0.25 * usual, 4 * usual) - usual) / _within(known.seen, 1, INTERVAL_MEMORY)
+    usual[:] = np.where(comparable, moved, np.where((usual == 0) & (gap > 0) & ~first, gap, usual))
+    known.at_us[:] = at_us
+    return np.maximum(ratio, 0.1), np.log(ratio)
+
+
+def _weights(known: _Known, decays: Floats, worth: Floats) -> tuple[Floats, Floats, Floats]:
+    """The weight of this reading in the fast, middle and slow means."""
+    known.fast_weight *= decays[0]
+    known.fast_weight += 1
+    known.middle_weight *= decays[1]
+    known.middle_weight += 1
+    known.slow_weight *= decays[2]
+    known.slow_weight += worth
+    return 1 / known.fast_weight, 1 / known.middle_weight, worth / known.slow_weight
+
+
+def _rarity(bins: Floats, value: Floats, worth: Floats, decay: Floats, weight: Floats) -> Floats:
+    """-log of the share of what was learnt that lies in the value's bin (and half of its neighbours'), then learns it.
+
+    Half a reading more in each bin keeps it finite (Jeffreys' prior). `weight` counts this reading already.
+    """
+    place = _within(np.floor(BINS / 2 + 2 * np.arcsinh(value)), 0, BINS - 1).astype(np.int64)
+    column = np.arange(len(value))
+    bins *= decay
+    near = bins[np.maximum(place - 1, 0), column] + bins[np.minimum(place + 1, BINS - 1), column]
+    rarity: Floats = -np.log((bins[place, column] + 0.5 * near + 0.5) / (weight - worth + BINS / 4))
+    bins[place, column] += worth
+    return rarity
+
+
+def _beyond(known: _Known, x: Floats, margin: Floats, opening: Floats, closing: Floats) -> Floats:
+    """How far the value is outside the usual range, in widths of it (0 to 4); the range opens for it, else closes."""
+    above, below = x - known.high, known.low - x
+    beyond: Floats = _within(np.maximum(above, below) / (known.high - known.low + 2 * margin), 0, 4)
+    known.high += np.where(above > 0, opening * above, closing * (known.slow - known.high))
+    known.low -= np.where(below > 0, opening * below, closing * (known.low - known.slow))
+    return beyond
+
+
+def _stillness(known: _Known, difference: Floats, elapsed: Floats, decay: Floats) -> Floats:
+    """log of the time without change over the longest so far; learns the smallest step and the longest such time."""
+    changed = difference > 0
+    known.smallest_step[:] = np.where(changed, np.minimum(known.smallest_step * 1.05, difference), known.smallest_step)
+    known.longest_still *= decay
+    np.maximum(known.longest_still, np.where(changed, known.still, 0.0), out=known.longest_still)
+    known.still += elapsed
+    known.still[changed] = 0.0
+    stuck: Floats = np.log((known.still + 4) / (known.longest_still + 8))
+    return stuck
+
+
+def _late(known: _Known, lateness: Floats, fast: Floats, slow: Floats) -> Floats:
+    usual = np.maximum(known.late_deviation, 0.1)
+    known.late += fast * (_within(lateness, -3 * usual, 3 * usual) - known.late)
+    known.late_deviation += slow * (np.minimum(np.abs(lateness), 3 * usual) - known.late_deviation)
+    return known.late / usual
+
+
+def _own_deviations(variance: Floats, difference: Floats, least: Floats, weight: Floats) -> Floats:
+    """A difference of means in its own usual deviations; then learns it."""
+    deviation = np.maximum(np.sqrt(variance), least)
+    own = difference / deviation
+    variance += weight * (np.square(_within(own, -CLIP_TIGHT, CLIP_TIGHT) * deviation) / CLIP_TIGHT_SHARE - variance)
+    return own
+
+
+def _excess(usual: Floats, sizes: Floats, seen: Floats, worth: Floats, first: NDArray[np.bool_]) -> Floats:
+    """Logarithmic sizes [4, n] over those rarely exceeded; then learns them."""
+    usual[:] = np.where(first, sizes, usual)
+    excess: Floats = sizes - usual
+    steps = np.maximum(EXCEEDED_FIRST / (seen + 2), EXCEEDED_STEP) * worth
+    usual += steps * np.where(excess > 0, 1 - EXCEEDED, -EXCEEDED)
+    return excess

@@ -1,0 +1,460 @@
+"""Trains the pack `device-anomaly`: how likely it is that a reading shows a device that does not run as usual.
+
+    python -m models.train.device_anomaly [--data FOLDER] [--out FOLDER]
+
+A small network over the features of models.features.windows, learnt from made series (models.train.series) and, where
+`--data` holds the folder `nab`, from half of NAB's files, with made faults put into their quiet stretches. SKAB, where
+it is there, is measured on and never learnt from. The same data give the same bytes, on one kind of processor.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries no types
+
+from models.features.windows import FEATURES, SensorWindows
+from models.pack import MANIFEST, Manifest, Metric, Source, Tensor, manifest_text, read_pack, sha256_of
+from models.runtime import load
+from models.tasks.device_anomaly import INPUT, PROBABILITY, WEIGHTS, DeviceAnomaly
+from models.train.quantize import quantize_layers
+from models.train.recorded import SKAB_LEARNT, Bench, Watched, read_nab, read_skab
+from models.train.series import Floats, Ints, Series, made, with_fault
+
+OUT = Path(__file__).parents[1] / "packs" / "device-anomaly"
+LABEL = "device_anomaly"
+MODEL_FILE = "model.onnx"
+ABOUT = (
+    "Watches any numeric sensor of a device, one at a time, and says how likely it is that its reading shows a device "
+    "that does not run as usual: spikes, steps, drifts, growing noise, oscillation, values outside the usual range, "
+    "stuck sensors, late readings. It needs about 200 readings before it says much. It compares a sensor with itself "
+    "over its last two thousand readings: it sees neither what is odd only for the hour or in view of another sensor, "
+    "nor a fault that was there from the start; what lasts becomes usual within some hundred readings. Probabilities "
+    "are calibrated for sensors of which one reading in twenty is faulty; learnt from made series and made faults."
+)
+
+MADE_TO_LEARN, MADE_TO_CHECK, MADE_TO_TEST = (11, 1200), (12, 400), (13, 400)  # seed, series
+FAULTS_IN_EACH = 6  # copies of a NAB series with a made fault
+SHORTEST_QUIET = 600
+FAULTY_SHARE = 0.05  # of readings, that the probabilities are calibrated for
+MOST_FAULTY, NORMAL_PART = 60, 0.15  # readings learnt of one fault; share of normal ones
+HIDDEN = 32
+FURTHEST = 6.0  # deviations, to which the network's inputs are clipped
+EPOCHS, BATCH, RATE, DECAY = 30, 2048, 4e-3, 1e-5
+SEED = 0
+CALM = 20  # readings without alarm that end an episode of alarms
+FALSE_EPISODES = 2.0  # in 10,000 normal readings, at the threshold
+PROBATION = 0.15  # of a NAB series, which its protocol does not judge
+DAY_US = 86_400_000_000
+
+Rows = NDArray[np.float32]
+Truth = NDArray[np.bool_]
+Scorer = Callable[[Rows], NDArray[np.float32]]
+Figures = dict[str, tuple[Any, int]]  # by name a figure and the number of samples it stands on
+
+
+@dataclass(frozen=True)
+class Network:
+    """log-odds = relu((clip((features - centre) / scale) @ hidden + bias)) @ out + offset."""
+
+    centre: Rows
+    scale: Rows
+    hidden: Rows
+    bias: Rows
+    out: Rows
+    offset: float
+
+    def inputs(self, features: Rows) -> Rows:
+        """What enters the layer: deviations from a reading as usual, which is 0."""
+        return np.clip((features - self.centre) * (1 / self.scale), -FURTHEST, FURTHEST)
+
+    def log_odds(self, features: Rows) -> Rows:
+        """The log-odds [n] of features [n, len(FEATURES)], in float."""
+        log_odds: Rows = np.maximum(self.inputs(features) @ self.hidden + self.bias, 0) @ self.out + np.float32(
+            self.offset
+        )
+        return log_odds
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="A folder with nab/ and skab/.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=OUT, help="The folder of the pack.")
+def main(data: Path | None, out: Path) -> None:
+    """Train the pack, print how it does in float and in INT8, and write it."""
+    watched = read_nab(data / "nab") if data else []
+    learnt, tested = watched[0::2], watched[1::2]
+    benches = read_skab(data / "skab") if data else []
+    with threadpool_limits(1):  # sums in one order
+        checks = with_windows(made(*MADE_TO_CHECK))
+        network = train(with_windows(made(*MADE_TO_LEARN) + _with_faults(learnt)), checks)
+    middle = layer(network)
+    samples = ({"inputs": network.inputs(features[::10])} for _, features in checks)
+    exact, small = whole(network, middle), whole(network, quantize_layers(middle, samples))
+    with tempfile.TemporaryDirectory() as folder:
+        check = checks + with_windows([one.whole() for one in learnt])
+        threshold = pick_threshold(scorer(write_pack(Path(folder, "unset"), small, 0.5, learnt)), check)
+        tests = with_windows(made(*MADE_TO_TEST))
+        metrics = [
+            measure(scorer(write_pack(Path(folder, name), model, threshold, learnt)), threshold, tests, tested, benches)
+            for name, model in (("float", exact), ("int8", small))
+        ]
+    write_pack(out, small, threshold, learnt, metrics[1])
+    click.echo(f"threshold {threshold}")
+    click.echo(f"{'':<90} float  INT8")
+    for in_float, in_int8 in zip(*metrics, strict=True):
+        name = f"{in_int8.metric} ({in_int8.set}, {in_int8.split})"
+        click.echo(f"{name:<90} {in_float.value:.3f}  {in_int8.value:.3f}")
+    click.echo(f"{out / MODEL_FILE}: {(out / MODEL_FILE).stat().st_size:,} bytes")
+
+
+# ---- series ------------------------------------------------------------------------------------------------------
+
+
+def with_windows(series: Sequence[Series]) -> list[tuple[Series, Rows]]:
+    """Each series with the features of its readings [n, len(FEATURES)]."""
+    return list(zip(series, features_of([(one.at_us, one.values) for one in series]), strict=True))
+
+
+def features_of(readings: Sequence[tuple[Ints, Floats]]) -> list[Rows]:
+    """The features of several sensors' readings, as the device makes them; all sensors are read in step."""
+    longest_first = sorted(range(len(readings)), key=lambda place: -len(readings[place][1]))
+    lengths = np.array([len(readings[place][1]) for place in longest_first])
+    times = np.zeros((lengths.max(initial=0), len(readings)), np.int64)
+    values = np.zeros(times.shape)
+    for slot, place in enumerate(longest_first):
+        times[: lengths[slot], slot], values[: lengths[slot], slot] = readings[place]
+    features = np.empty((*times.shape, len(FEATURES)), np.float32)
+    windows = SensorWindows(limit=max(len(readings), 1))
+    for turn in range(len(times)):
+        slots = np.arange(np.count_nonzero(lengths > turn))
+        features[turn, slots], _ = windows.update(slots, times[turn, slots], values[turn, slots])
+    made_of = {place: features[: lengths[slot], slot].copy() for slot, place in enumerate(longest_first)}
+    return [made_of[place] for place in range(len(readings))]
+
+
+def _with_faults(watched: Sequence[Watched]) -> list[Series]:
+    """NAB series as they are, and their quiet stretches, some upside down, with made faults in them."""
+    series = []
+    for number, one in enumerate(watched):
+        series.append(one.whole())
+        stretches = one.quiet(SHORTEST_QUIET)
+        for copy in range(FAULTS_IN_EACH):
+            random = np.random.default_rng([SEED, number, copy])
+            quiet = stretches[random.integers(len(stretches))]
+            series.append(with_fault(random, replace(quiet, values=quiet.values * random.choice([-1, 1]))))
+    return series
+
+
+# ---- learning ----------------------------------------------------------------------------------------------------
+
+
+def train(learnt: Sequence[tuple[Series, Rows]], checks: Sequence[tuple[Series, Rows]]) -> Network:
+    """A network learnt from some series and calibrated on others."""
+    features, faulty = _drawn(learnt, np.random.default_rng(SEED))
+    network = fit(features, faulty, _weights(faulty))
+    features, faulty = _drawn(checks, np.random.default_rng(SEED + 1))
+    log_odds = network.log_odds(features)[:, np.newaxis]
+    # Slope and offset that make them log-odds of what was not learnt from (Platt 1999).
+    platt = LogisticRegression(C=1e4).fit(log_odds, faulty, _weights(faulty))
+    slope = np.float32(platt.coef_[0, 0])
+    return replace(network, out=network.out * slope, offset=float(network.offset * slope + platt.intercept_[0]))
+
+
+def _drawn(series: Sequence[tuple[Series, Rows]], random: np.random.Generator) -> tuple[Rows, Truth]:
+    """Some readings of each series: faults count alike, however long they are."""
+    drawn, faulty = [], []
+    for one, features in series:
+        bad, good = np.flatnonzero(one.judged & one.faulty), np.flatnonzero(one.judged & ~one.faulty)
+        bad = random.choice(bad, min(len(bad), MOST_FAULTY), replace=False)
+        good = random.choice(good, int(NORMAL_PART * len(good)), replace=False)
+        drawn.append(features[np.concatenate([bad, good])])
+        faulty.append(np.arange(len(bad) + len(good)) < len(bad))
+    return np.concatenate(drawn), np.concatenate(faulty)
+
+
+def _weights(faulty: Truth) -> Floats:
+    """Weights under which FAULTY_SHARE of the readings are faulty."""
+    share = float(np.mean(faulty))
+    return np.where(faulty, FAULTY_SHARE / share, (1 - FAULTY_SHARE) / (1 - share))
+
+
+def fit(features: Rows, faulty: Truth, weights: Floats) -> Network:
+    """Fit the network by Adam (Kingma and Ba, 2015) on the weighted log-loss, its rate falling along a cosine."""
+    random = np.random.default_rng(SEED)
+    count = len(FEATURES)
+    start = Network(
+        centre=np.median(features[~faulty], axis=0).astype(np.float32),
+        scale=(features.std(axis=0) + 1e-3).astype(np.float32),
+        hidden=(random.normal(size=(count, HIDDEN)) * np.sqrt(2 / count)).astype(np.float32),
+        bias=np.zeros(HIDDEN, np.float32),
+        out=(random.normal(size=HIDDEN) * np.sqrt(1 / HIDDEN)).astype(np.float32),
+        offset=0.0,
+    )
+    inputs, truth, weight = start.inputs(features), faulty.astype(np.float32), weights.astype(np.float32)
+    layers = [start.hidden, start.bias, start.out, np.zeros(1, np.float32)]
+    first, second = [np.zeros_like(layer) for layer in layers], [np.zeros_like(layer) for layer in layers]
+    steps = EPOCHS * (len(inputs) // BATCH)
+    step = 0
+    for _ in range(EPOCHS):
+        order = random.permutation(len(inputs))
+        for begin in range(0, len(inputs) - BATCH + 1, BATCH):
+            chosen = order[begin : begin + BATCH]
+            gradients = _gradients(layers, inputs[chosen], truth[chosen], weight[chosen])
+            step += 1
+            rate = RATE * min(1, step / 50) * 0.5 * (1 + np.cos(np.pi * step / (steps + 1)))
+            for layer, gradient, mean, square in zip(layers, gradients, first, second, strict=True):
+                mean += 0.1 * (gradient - mean)
+                square += 0.001 * (gradient * gradient - square)
+                layer -= (
+                    np.float32(rate)
+                    * (mean / np.float32(1 - 0.9**step))
+                    / (np.sqrt(square / np.float32(1 - 0.999**step)) + np.float32(1e-8))
+                )
+    return replace(start, offset=float(layers[3][0]))  # the other layers were changed in place
+
+
+def _gradients(layers: list[Rows], inputs: Rows, truth: Rows, weight: Rows) -> list[Rows]:
+    hidden, bias, out, offset = layers
+    active = np.maximum(inputs @ hidden + bias, 0)
+    error = (1 / (1 + np.exp(-(active @ out + offset))) - truth) * weight / np.float32(len(inputs))
+    back = np.outer(error, out) * (active > 0)
+    decay = np.float32(DECAY)
+    return [
+        inputs.T @ back + decay * hidden,
+        back.sum(axis=0),
+        active.T @ error + decay * out,
+        error.sum(keepdims=True),
+    ]
+
+
+# ---- the pack ----------------------------------------------------------------------------------------------------
+
+
+def layer(network: Network) -> onnx.ModelProto:
+    """The network's one layer in ONNX, which is what there is to quantise: `inputs` to `active`."""
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["inputs", "hidden", "bias"], ["excited"]),
+            helper.make_node("Relu", ["excited"], ["active"]),
+        ],
+        "layer",
+        [_tensor("inputs", len(FEATURES))],
+        [_tensor("active", HIDDEN)],
+        [_constant("hidden", network.hidden), _constant("bias", network.bias)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def whole(network: Network, middle: onnx.ModelProto) -> onnx.ModelProto:
+    """The network in ONNX around its layer as it is or quantised: from features to the probability and the evidence.
+
+    The evidence is computed with the layer's own (dequantised) weights. Along the straight line from a reading as
+    usual, where all inputs are 0, what reaches a unit goes from its bias to bias + change, so the mean slope of the
+    unit is (relu(bias + change) - relu(bias)) / change, and the integrated gradient of an input is
+    input * sum over the units of hidden * mean slope * out.
+    """
+    node = onnx.helper.make_node
+    inputs, hidden, bias = next(node for node in middle.graph.node if node.op_type == "Gemm").input
+    before = [
+        node("Sub", [INPUT, "centre"], ["centred"]),
+        node("Mul", ["centred", "scale"], ["scaled"]),
+        node("Clip", ["scaled", "least", "most"], ["inputs"]),
+    ]
+    after = [
+        node("Mul", ["active", "out"], ["parts"]),
+        node("ReduceSum", ["parts", "units"], ["sum"], keepdims=0),
+        node("Add", ["sum", "offset"], ["log_odds"]),
+        node("Sigmoid", ["log_odds"], [PROBABILITY]),
+    ]
+    evidence = [
+        node("MatMul", [inputs, hidden], ["change"]),
+        node("Add", ["change", bias], ["reached"]),
+        node("Relu", ["reached"], ["reached_active"]),
+        node("Relu", [bias], ["usual_active"]),
+        node("Sub", ["reached_active", "usual_active"], ["rise"]),
+        node("Abs", ["change"], ["size"]),
+        node("Greater", ["size", "nothing"], ["moved"]),
+        node("Where", ["moved", "change", "one"], ["divisor"]),
+        node("Div", ["rise", "divisor"], ["slope"]),
+        node("Mul", ["slope", "out"], ["pull"]),
+        node("Transpose", [hidden], ["hidden_across"], perm=[1, 0]),
+        node("MatMul", ["pull", "hidden_across"], ["gradient"]),
+        node("Mul", ["gradient", inputs], [WEIGHTS]),
+    ]
+    numbers = {"least": -FURTHEST, "most": FURTHEST, "offset": network.offset, "nothing": 1e-6, "one": 1.0}
+    constants = [_constant(name, np.array(number, np.float32)) for name, number in numbers.items()]
+    constants += [_constant("centre", network.centre), _constant("scale", 1 / network.scale)]
+    constants += [_constant("out", network.out), _constant("units", np.array([1]))]
+    graph = onnx.helper.make_graph(
+        [*before, *middle.graph.node, *after, *evidence],
+        "device_anomaly",
+        [_tensor(INPUT, len(FEATURES))],
+        [_tensor(PROBABILITY), _tensor(WEIGHTS, len(FEATURES))],
+        [*middle.graph.initializer, *constants],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=middle.opset_import, ir_version=middle.ir_version)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _tensor(name: str, *columns: int) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["readings", *columns])
+
+
+def _constant(name: str, values: NDArray[Any]) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(values, name)
+
+
+def write_pack(
+    folder: Path, model: onnx.ModelProto, threshold: float, learnt: Sequence[Watched], measured: Sequence[Metric] = ()
+) -> Path:
+    """Write the model and its manifest into a folder; gives the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    sources = [Source(name="models/train/series.py", licence="Apache-2.0", use="train")]
+    if learnt:
+        names = ", ".join(one.name for one in learnt)
+        sources.append(Source(name=f"Numenta Anomaly Benchmark: {names}", licence="MIT", use="train"))
+    manifest = Manifest(
+        name="device-anomaly",
+        version="0.1.0",
+        task="device-anomaly",
+        runtime="onnx",
+        languages=(),
+        licence="Apache-2.0",
+        about=ABOUT,
+        files={MODEL_FILE: sha256_of(folder / MODEL_FILE)},
+        model=MODEL_FILE,
+        labels=(LABEL,),
+        thresholds={LABEL: threshold},
+        inputs={INPUT: Tensor(dtype="float32", shape=(-1, len(FEATURES)))},
+        outputs={
+            PROBABILITY: Tensor(dtype="float32", shape=(-1,)),
+            WEIGHTS: Tensor(dtype="float32", shape=(-1, len(FEATURES))),
+        },
+        sources=tuple(sources),
+        metrics=tuple(measured),
+    )
+    (folder / MANIFEST).write_text(manifest_text(manifest), "utf-8")
+    return folder
+
+
+def scorer(folder: Path) -> Scorer:
+    """Scores features as the device does."""
+    return DeviceAnomaly(load(read_pack(folder))).score
+
+
+# ---- measuring ---------------------------------------------------------------------------------------------------
+
+
+def pick_threshold(score: Scorer, series: Sequence[tuple[Series, Rows]]) -> float:
+    """The lowest probability, in steps of 0.05, with at most FALSE_EPISODES in 10,000 normal readings."""
+    for threshold in np.arange(0.3, 0.95, 0.05).round(2):
+        if _false_episodes(score, float(threshold), series) <= FALSE_EPISODES:
+            return float(threshold)
+    return 0.95
+
+
+def _false_episodes(score: Scorer, threshold: float, series: Sequence[tuple[Series, Rows]]) -> float:
+    """Episodes of alarms in 10,000 readings of series in which nothing is wrong."""
+    quiet = [(one, features) for one, features in series if not one.fault]
+    episodes = sum(len(_episodes((score(features) >= threshold) & one.judged)) for one, features in quiet)
+    return 1e4 * episodes / sum(np.count_nonzero(one.judged) for one, _ in quiet)
+
+
+def _episodes(alarm: Truth) -> list[int]:
+    """The first reading of each episode of alarms; CALM readings without one end it."""
+    places = np.flatnonzero(alarm)
+    first: list[int] = places[np.diff(places, prepend=-CALM - 1) > CALM].tolist()
+    return first
+
+
+def measure(
+    score: Scorer,
+    threshold: float,
+    tests: Sequence[tuple[Series, Rows]],
+    watched: Sequence[Watched],
+    benches: Sequence[Bench],
+) -> list[Metric]:
+    """How a pack does on made series, on NAB series, and on SKAB, none of which it has learnt from."""
+    metrics = _on_made(score, threshold, tests)
+    if watched:
+        metrics += _on_nab(score, threshold, watched)
+    if benches:
+        metrics += _on_skab(score, threshold, benches)
+    return metrics
+
+
+def _on_made(score: Scorer, threshold: float, tests: Sequence[tuple[Series, Rows]]) -> list[Metric]:
+    judged = np.concatenate([one.judged for one, _ in tests])
+    faulty = np.concatenate([one.faulty for one, _ in tests])[judged]
+    probability = np.concatenate([score(features) for _, features in tests])[judged]
+    found = [
+        bool((score(features[one.span[0] : one.span[1] + CALM]) >= threshold).any())
+        for one, features in tests
+        if one.fault
+    ]
+    figures: Figures = {
+        "AUC of readings": (roc_auc_score(faulty, probability), len(faulty)),
+        "average precision of readings": (average_precision_score(faulty, probability), len(faulty)),
+        "F1 of readings": (f1_score(faulty, probability >= threshold), len(faulty)),
+        "share of faults found": (np.mean(found), len(found)),
+        "false alarms in 10,000 readings": (_false_episodes(score, threshold, tests), len(faulty)),
+    }
+    return _metrics(figures, "models/train/series.py", f"seed {MADE_TO_TEST[0]}")
+
+
+def _on_nab(score: Scorer, threshold: float, watched: Sequence[Watched]) -> list[Metric]:
+    """Windows in which there was an alarm, and episodes of alarms outside them; after the probation of each series."""
+    hit, false, days = [], 0, 0.0
+    for one, features in zip(watched, features_of([(one.at_us, one.values) for one in watched]), strict=True):
+        first = int(PROBATION * len(one.values))
+        alarm = score(features) >= threshold
+        alarm[:first] = False
+        hit += [bool(alarm[begin : end + 1].any()) for begin, end in one.windows]
+        false += len(_episodes(alarm & ~one.inside))
+        days += float(one.at_us[-1] - one.at_us[first]) / DAY_US
+    figures: Figures = {
+        "share of windows hit": (np.mean(hit), len(hit)),
+        "false alarms a day": (false / days, round(days)),
+    }
+    return _metrics(figures, "NAB", f"{len(watched)} files not learnt from")
+
+
+def _on_skab(score: Scorer, threshold: float, benches: Sequence[Bench]) -> list[Metric]:
+    """Readings told right by the worst of their sensors, after the first 400 of each file, as SKAB's protocol says."""
+    features = features_of([(bench.at_us, column) for bench in benches for column in bench.values.T])
+    probabilities, anomalous = [], []
+    for bench in benches:
+        sensors, features = features[: bench.values.shape[1]], features[bench.values.shape[1] :]
+        probabilities.append(np.max([score(one) for one in sensors], axis=0)[SKAB_LEARNT:])
+        anomalous.append(bench.anomalous[SKAB_LEARNT:])
+    probability, truth = np.concatenate(probabilities), np.concatenate(anomalous)
+    figures: Figures = {"AUC of readings": (roc_auc_score(truth, probability), len(truth))}
+    best = max(np.quantile(probability, np.arange(0.02, 1, 0.02)), key=lambda p: f1_score(truth, probability >= p))
+    for name, least in (("at the threshold", threshold), (f"at {best:.3f}, the best for F1", best)):
+        alarm = probability >= least
+        figures[f"F1 of readings {name}"] = (f1_score(truth, alarm), len(truth))
+        figures[f"false alarm rate {name}"] = (np.mean(alarm[~truth]), len(truth))
+        figures[f"missing alarm rate {name}"] = (np.mean(~alarm[truth]), len(truth))
+    return _metrics(figures, "SKAB", f"{len(benches)} files after their first {SKAB_LEARNT} readings")
+
+
+def _metrics(figures: Figures, data: str, split: str) -> list[Metric]:
+    return [
+        Metric(metric=name, value=round(float(value), 4), set=data, split=split, samples=samples)
+        for name, (value, samples) in figures.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
