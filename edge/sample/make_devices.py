@@ -101,7 +101,7 @@ def pump(r: Generator) -> dict[str, Course]:
     inlet = 24 + 0.4 * np.sin(2 * np.pi * np.arange(n) / n)
     return {
         "motor_current_a": np.round(41 * follow + r.normal(0, 0.4, n) * (0.2 + running), 1),
-        "flow_m3_h": np.round(np.maximum(118 * follow + r.normal(0, 1.1, n) * running, 0), 1),
+        "flow_m3_h": np.round(np.clip(118 * follow + r.normal(0, 1.1, n) * running, 0.0, None), 1),
         "pressure_bar": np.round(1.1 + 5.3 * follow + r.normal(0, 0.04, n), 2),
         "sump_level_m": np.round(level + r.normal(0, 0.004, n), 3),
         "motor_temp_c": np.round(
