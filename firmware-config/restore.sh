@@ -21,7 +21,7 @@ units() {
 
 set_aside() {
   local aside file
-  aside=$data/before-$(date +%Y%m%dT%H%M%S)
+  aside=$data/before-$(date +%Y%m%dT%H%M%S.%3N)
   as_owner mkdir "$aside"
   for file in journal.db journal.db-wal journal.db-shm; do
     [[ ! -e $data/$file ]] || as_owner mv "$data/$file" "$aside"
@@ -33,7 +33,7 @@ set_aside() {
 # their own they are new. The clock in it keeps two restores of one copy apart. Without a log beside it the file is whole.
 begin_epoch() {
   as_owner "$programs/apsw" "$restored" "PRAGMA journal_mode = delete; BEGIN; UPDATE lanes SET last_seq = 0;
-    UPDATE meta SET value = max(CAST(value AS INTEGER) + 1, unixepoch()) WHERE key = 'epoch'; COMMIT" >/dev/null
+    UPDATE meta SET value = max(CAST(value AS INTEGER) + 1, CAST(1000 * unixepoch('subsec') AS INTEGER)) WHERE key = 'epoch'; COMMIT" >/dev/null
 }
 
 umask 077
