@@ -290,7 +290,7 @@ def _devices(journal: Journal, now: int) -> dict[str, str]:
         subject="hoist-7",
         pack="device-anomaly",
         pack_version="1.0",
-        label="anomaly",
+        label="device_anomaly",
         probability=0.94,
         evidence=(
             MeasuredEvidence(
@@ -298,7 +298,7 @@ def _devices(journal: Journal, now: int) -> dict[str, str]:
                 sensor="vibration_mm_s",
                 value=_values(telling)["vibration_mm_s"],
                 usual=2.12,
-                weights=(("deviation", 2.9), ("slope", 1.6), ("spread", 0.7)),
+                weights=(("value", 2.9), ("slope", 1.6), ("spread", 0.7)),
             ),
         ),
     )

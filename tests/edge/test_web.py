@@ -164,7 +164,7 @@ def test_a_devices_range_ends_at_its_newest_reading_and_carries_its_marks(site: 
     first = min(at for points in minutes["series"].values() for at, _ in points)
     assert hour["at"] - 360_000_000 <= first < hour["at"]
     (mark,) = hour["marks"]
-    assert (mark["label"], mark["probability"], mark["sensors"]) == ("anomaly", 0.94, ["vibration_mm_s"])
+    assert (mark["label"], mark["probability"], mark["sensors"]) == ("device_anomaly", 0.94, ["vibration_mm_s"])
     assert len(hour["cards"]) == 2
     assert site.client.get("/api/devices/hoist-7", params={"hours": 0.01}).json()["marks"] == []
 

@@ -1,29 +1,44 @@
 // The site at a glance, beside the cards: its last calls and its devices.
 
-import { h } from "./dom.js";
+import { h, keep } from "./dom.js";
 import { isEmpty, newestFirst, state } from "./state.js";
 import { clock, length, number, percent, say, sensor } from "./words.js";
 
 const CALLS_SHOWN = 6;
 const VALUES_SHOWN = 3;
 
-/** The last calls, each a link. */
-export function calls() {
-  const rows = newestFirst(state.calls).slice(0, CALLS_SHOWN);
-  return h("section", {}, h("h2", {}, h("a", { href: "#/calls" }, say("calls"))),
-    rows.length === 0 ? isEmpty(state.calls) && h("p.quiet", {}, say("noCalls")) : h("ul.plain.box", {}, rows.map((call) =>
-      h("li", {}, h("a.row", { href: `#/calls/${call.id}` },
-        h("span.grow", {}, h("strong", {}, call.customer), h("br"), h("span.quiet", {}, `${clock(call.at)} · ${length(call.duration_s)}${call.done ? "" : ` · ${say("transcribing")}`}`)),
-        call.cards > 0 && h("span.chip", {}, say("cardsOf", call.cards)))))));
+/** The last calls and all devices, the most suspicious first: an element, and what brings it up to date. */
+export function glance() {
+  const calls = section("calls", "noCalls");
+  const devices = section("devices", "noDevices");
+  const update = () => {
+    fill(calls, state.calls, newestFirst(state.calls).slice(0, CALLS_SHOWN), "id", callRow);
+    fill(devices, state.devices, [...state.devices.values()].sort((a, b) => (b.score ?? -1) - (a.score ?? -1)), "device", deviceRow);
+  };
+  update();
+  return { element: h("aside.side", {}, calls, devices), update };
 }
 
-/** All devices with their score, the most suspicious first. */
-export function devices() {
-  const rows = [...state.devices.values()].sort((a, b) => (b.score ?? -1) - (a.score ?? -1));
-  return h("section", {}, h("h2", {}, h("a", { href: "#/devices" }, say("devices"))),
-    rows.length === 0 ? isEmpty(state.devices) && h("p.quiet", {}, say("noDevices")) : h("ul.plain.box", {}, rows.map((row) =>
-      h("li", {}, h("a.row", { href: `#/devices/${encodeURIComponent(row.device)}` },
-        h("span.grow", {}, h("strong", {}, row.device), h("br"), h("span.quiet", {}, values(row.values))), score(row.score))))));
+function section(title, nothing) {
+  return h("section", {}, h("h2", {}, h("a", { href: `#/${title}` }, say(title))), h("p.quiet", {}, say(nothing)), h("ul.plain.box"));
+}
+
+function fill(part, store, rows, id, build) {
+  const [, nothing, list] = part.children;
+  nothing.hidden = !isEmpty(store);
+  list.hidden = rows.length === 0;
+  keep(list, rows.map((row) => ({ key: row[id], stamp: JSON.stringify(row), row })), ({ row }) => h("li", {}, build(row)));
+}
+
+function callRow(call) {
+  return h("a.row", { href: `#/calls/${call.id}`, "data-part": "link" },
+    h("span.grow", {}, h("strong", {}, call.customer), h("br"), h("span.quiet", {}, `${clock(call.at)} · ${length(call.duration_s)}${call.done ? "" : ` · ${say("transcribing")}`}`)),
+    call.cards > 0 && h("span.chip", {}, say("cardsMade", call.cards)));
+}
+
+function deviceRow(row) {
+  return h("a.row.device", { href: `#/devices/${encodeURIComponent(row.device)}`, "data-part": "link" },
+    h("strong", {}, row.device), score(row.score), h("span.quiet.values", {}, values(row.values)));
 }
 
 function values(readings) {

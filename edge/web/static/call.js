@@ -42,7 +42,7 @@ export function show(main, id) {
     head.replaceChildren(
       h("button.round", { "aria-label": say("play"), onclick: () => playFrom(id, 0, call.customer) }, icon("play")),
       h("div", {}, h("h1", {}, call.customer),
-        h("p.quiet", {}, [call.agent && `${say("agent")} ${call.agent}`, direction(call), clock(call.at), length(call.duration_s), call.language].filter(Boolean).join(" · "))),
+        h("p.quiet", {}, [call.agent && `${name("agent")} ${call.agent}`, direction(call), clock(call.at), length(call.duration_s), call.language].filter(Boolean).join(" · "))),
       progress({ ...call, utterances: call.transcript.length }));
     drawLines();
     noCards.hidden = call.cards.length > 0;

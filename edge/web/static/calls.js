@@ -32,14 +32,14 @@ export function show(main) {
 }
 
 function row(call) {
-  return h("li", {}, h("a.row.call", { href: `#/calls/${call.id}` },
+  return h("li", {}, h("a.row.call", { href: `#/calls/${call.id}`, "data-part": "link" },
     h("span.mono.quiet.when", {}, clock(call.at)),
     h("strong.customer", {}, call.customer),
     h("span.quiet.agent", {}, [call.agent, direction(call)].filter(Boolean).join(" · ")),
     h("span.mono.length", {}, length(call.duration_s)),
     h("span.quiet.lang", {}, call.language),
     progress(call),
-    call.cards > 0 ? h("span.chip", {}, say("cardsOf", call.cards)) : h("span")));
+    call.cards > 0 ? h("span.chip", {}, say("cardsMade", call.cards)) : h("span")));
 }
 
 /** In or out, if it is known. */

@@ -1,7 +1,7 @@
 // What to do now: by play what called for it and why, and its cards (one for each step); what people answer to them,
 // and the keys for it.
 
-import { calls, devices } from "./aside.js";
+import { glance } from "./aside.js";
 import { h, icon, keep, notice } from "./dom.js";
 import { evidence } from "./evidence.js";
 import { gatewayNow, post } from "./gateway.js";
@@ -20,12 +20,12 @@ export function show(main) {
   const nothing = h("div.empty", {}, h("h2", {}, say("noCards")), h("p", {}, say("noCardsHint")));
   const keys = h("p.keys.quiet", {}, say("keys"));
   const list = h("div.cards", {}, h("h1.unseen", {}, say("cards")), nothing, decide, under, settled, keys);
-  const side = h("aside.side", {});
-  main.replaceChildren(h("div.split", {}, list, side));
+  const side = glance();
+  main.replaceChildren(h("div.split", {}, list, side.element));
 
   const update = (kind) => {
     if (["all", "card"].includes(kind)) keepPlace(drawCards);
-    if (["all", "card", "call", "device"].includes(kind)) side.replaceChildren(calls(), devices());
+    if (["all", "card", "call", "device"].includes(kind)) side.update();
   };
   const drawCards = () => {
     const plays = byPlay(state.cards.values());

@@ -56,7 +56,7 @@ function grow(lines, row) {
 
 function tile(row, lines) {
   return h("a.tile.box", { href: `#/devices/${encodeURIComponent(row.device)}` },
-    h("header", {}, h("strong", {}, row.device), row.cards > 0 && h("span.chip", {}, say("cardsOf", row.cards)), score(row.score)),
+    h("header", {}, h("strong", {}, row.device), row.cards > 0 && h("span.chip", {}, say("cardsOpen", row.cards)), score(row.score)),
     h("ul.plain", {}, Object.entries(row.values).map(([raw, value]) => {
       const [label, unit] = sensor(raw);
       const points = lines?.[raw];

@@ -1,6 +1,6 @@
 // Everything the page says, in Chinese and English; and how it writes times and numbers.
 
-const WORDS = {
+export const WORDS = {
   skip: ["跳到内容", "Skip to the content"],
   cards: ["要办", "To do"],
   calls: ["通话", "Calls"],
@@ -62,7 +62,6 @@ const WORDS = {
   hear: ["从前两秒开始听", "Hear it from two seconds before"],
   usual: ["平常", "usual"],
   weighed: ["依据", "what weighed"],
-  seconds: ["秒", "s"],
 
   noCalls: ["还没有通话", "No calls yet"],
   noCallsHint: [
@@ -73,10 +72,10 @@ const WORDS = {
   incoming: ["来电", "in"],
   outgoing: ["去电", "out"],
   transcribing: ["转写中", "Transcribing"],
-  transcribed: ["已转写", "Transcribed"],
   waitingTranscript: ["等待转写", "Waits to be transcribed"],
   utterances: ["句", "utterances"],
-  cardsOf: ["{0} 件要办", "{0} to do"],
+  cardsMade: ["{0} 项", "{0} cards"],
+  cardsOpen: ["{0} 件要办", "{0} to do"],
   talkFigures: ["谈话情况", "How it was spoken"],
   talkShare: ["谈话占比", "Share of the talk"],
   wordsPerMinute: ["{0}每分钟词数", "{0}, words a minute"],
@@ -94,9 +93,6 @@ const WORDS = {
   follow: ["跟随录音", "Follow the sound"],
   playFrom: ["从此处播放", "Play from here"],
   timeline: ["通话时间轴，点击跳转", "The call over time; click to go there"],
-  agent: ["坐席", "Agent"],
-  customer: ["客户", "Customer"],
-  note: ["记录", "Note"],
   play: ["播放", "Play"],
   pause: ["暂停", "Pause"],
   position: ["播放位置", "Position"],
@@ -134,15 +130,20 @@ const WORDS = {
   refusedHint: ["文件在 inbox/refused：按原因改好后放回 inbox/。", "The files are in inbox/refused: mend them as the reason says and put them back into inbox/."],
 
   gone: ["没有这个内容", "There is no such thing"],
-  back: ["返回", "Back"],
   failedRequest: ["网关没有应答，请稍后再试。", "The gateway did not answer; try again."],
   day: ["天", "d"],
   hour: ["时", "h"],
   minute: ["分", "min"],
   second: ["秒", "s"],
   ago: ["{0}前", "{0} ago"],
+};
 
-  // Roles of the sample playbook; a role that is not here is shown as it is.
+// Names that come from packs, playbooks and recordings; one that is not here is shown as it is.
+export const NAMES = {
+  agent: ["坐席", "Agent"],
+  customer: ["客户", "Customer"],
+  note: ["记录", "Note"],
+
   rep: ["业务代表", "rep"],
   engineer: ["工程师", "engineer"],
   finance: ["财务", "finance"],
@@ -152,7 +153,6 @@ const WORDS = {
   safety: ["安全员", "safety"],
   gateway: ["网关", "gateway"],
 
-  // What the shipped packs say; a label that is not here is shown as it is.
   budget_concern: ["预算、价格顾虑", "budget concern"],
   competitor_mention: ["提到竞品", "competitor"],
   purchase_intent: ["购买意向", "wants to buy"],
@@ -166,7 +166,30 @@ const WORDS = {
   safety_hazard: ["安全隐患", "danger"],
   callback_request: ["要求回电", "wants a call back"],
   praise: ["表扬", "praise"],
-  anomaly: ["异常", "anomaly"],
+  device_anomaly: ["运行异常", "unlike itself"],
+
+  value: ["偏离平常", "away from usual"],
+  shift: ["近期均值偏移", "recent mean moved"],
+  drift: ["缓慢漂移", "slow drift"],
+  slope: ["变化趋势", "trend"],
+  shift_size: ["偏移幅度", "size of the move"],
+  drift_size: ["漂移幅度", "size of the drift"],
+  beyond: ["超出平常范围", "outside its range"],
+  peak: ["近期峰值", "recent peak"],
+  jump: ["突跳", "sudden step"],
+  shift_excess: ["少见的偏移", "unusual move"],
+  drift_excess: ["少见的漂移", "unusual drift"],
+  spread_excess: ["少见的波动", "unusual spread"],
+  spread: ["波动变大", "wider spread"],
+  roughness: ["读数变粗糙", "rougher"],
+  texture: ["曲线形态", "texture"],
+  usual_jump: ["平常跳动幅度", "usual steps"],
+  rarity: ["少见的数值", "rare value"],
+  rarity_lately: ["近期少见", "rare lately"],
+  surprise: ["比以往少见", "rarer than before"],
+  stuck: ["数值不变", "does not change"],
+  late: ["读数迟到", "readings late"],
+  experience: ["已积累的读数", "experience"],
 };
 
 const LANGUAGES = ["zh", "en"];
@@ -193,7 +216,7 @@ export function say(key, ...values) {
 
 /** A label of a pack, or any name from the site, readable. */
 export function name(raw) {
-  return WORDS[raw] ? say(raw) : raw.replaceAll("_", " ");
+  return NAMES[raw]?.[LANGUAGES.indexOf(language)] ?? raw.replaceAll("_", " ");
 }
 
 /** A text that comes in several languages: ours, or the one there is. */
