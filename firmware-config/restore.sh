@@ -32,8 +32,13 @@ set_aside() {
 # HQ may have had numbers that the replica had not, and would take the next records for repeats of those: in an epoch of
 # their own they are new. The clock in it keeps two restores of one copy apart. Without a log beside it the file is whole.
 begin_epoch() {
-  as_owner "$programs/apsw" "$restored" "PRAGMA journal_mode = delete; BEGIN; UPDATE lanes SET last_seq = 0;
-    UPDATE meta SET value = max(CAST(value AS INTEGER) + 1, CAST(1000 * unixepoch('subsec') AS INTEGER)) WHERE key = 'epoch'; COMMIT" >/dev/null
+  as_owner "$programs/apsw" "$restored" "
+    PRAGMA journal_mode = delete;
+    BEGIN;
+    UPDATE lanes SET last_seq = 0;
+    UPDATE meta SET value = max(CAST(value AS INTEGER) + 1, CAST(1000 * unixepoch('subsec') AS INTEGER))
+      WHERE key = 'epoch';
+    COMMIT" >/dev/null
 }
 
 umask 077
