@@ -110,6 +110,6 @@ def broker(site: Site) -> Child | None:
 
 def link(site: Site) -> Child | None:
     """The link to HQ, when site.toml names one: a process of its own that knows the outbox and nothing else of us."""
-    if site.settings.hq is None:
+    if site.settings.hq is None or not site.settings.hq.supervised:
         return None
     return Child("link", [sys.executable, "-m", "sync.uplink", str(site.folder)], {"PATH": os.environ.get("PATH", "")})

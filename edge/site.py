@@ -60,10 +60,12 @@ class Devices(Settings, frozen=True, kw_only=True):
 
 
 class Hq(Settings, frozen=True, kw_only=True):
-    """Headquarters' MQTT broker. Without this table nothing leaves the site."""
+    """Headquarters' MQTT broker; without this table nothing leaves the site. `supervised`: the daemon starts and
+    watches the link; false where the link is a systemd unit of its own."""
 
     host: str = "127.0.0.1"
     port: int = 8481
+    supervised: bool = True
 
 
 class SiteSettings(Settings, frozen=True, kw_only=True):
@@ -126,6 +128,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def packs(self) -> Path:
         return self.data / "packs"
+
+    @property
+    def bus_password(self) -> Path:
+        return self.folder / "secrets" / "bus.password"
 
     @property
     def link_db(self) -> Path:

@@ -15,6 +15,7 @@ class Hq(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8481
+    supervised: bool = True  # by the daemon, which reads it; here it is only known
 
 
 class _SiteToml(msgspec.Struct, frozen=True, kw_only=True):

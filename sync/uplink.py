@@ -18,6 +18,7 @@ from sync import keys, log
 from sync.envelope import pack
 from sync.errors import EnvelopeInvalid, LinkSettingsError, MessageInvalid, SyncError
 from sync.link import Down, Link, Plan, Received, Up, Word
+from sync.notify import Notify
 from sync.outbox import Outbox
 from sync.passage import Passage
 from sync.protocol import LANES, Ack, Lane, StateTopic, UpTopic, ack_topic, decode_ack
@@ -47,7 +48,10 @@ class Uplink:
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping`. Raises LinkSettingsError when the journal or the watermarks cannot be used."""
+        notify = Notify()
+        notify.ready()
         while not stopping.is_set():
+            notify.alive()
             for word in self._link.words(POLL_S):
                 self._hear(word)
             self._outbox = self._outbox or Outbox.open(self._settings.journal)

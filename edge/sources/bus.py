@@ -21,6 +21,7 @@ from edge.sources.readings import reading
 from edge.sources.refused import RefusedFolder
 from edge.store.journal import Delivery, Journal, Offer
 
+USER = "outstation"  # as whom we log in where secrets/bus.password has a password
 PAYLOAD_BYTES = 1024 * 1024
 READINGS_PER_MESSAGE = 10_000
 MESSAGES_PER_COMMIT = 1_000
@@ -54,6 +55,8 @@ class Bus:
             protocol=mqtt.MQTTv311,
             manual_ack=True,
         )
+        if site.bus_password.exists():
+            self._client.username_pw_set(USER, site.bus_password.read_text("utf-8").strip())
         self._client.reconnect_delay_set(min_delay=1, max_delay=30)
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = self._on_granted

@@ -136,6 +136,7 @@ def _apply(path: str) -> None:
 
     db = sqlite_utils.Database(path)
     db.enable_wal()
+    db.execute("PRAGMA wal_autocheckpoint = 0")  # Python's SQLite may be one that must not checkpoint beside litestream
     migrations = sqlite_utils.Migrations("journal")
     for name, script in MIGRATIONS:
         migrations(name=name)(_runs(script))
