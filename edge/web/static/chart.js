@@ -1,7 +1,7 @@
 // Draws series of readings: a small line for a list, and a chart with axes, marks and a reading under the pointer.
 
 import { h, svg } from "./dom.js";
-import { clock, name, number, percent, say, sensor } from "./words.js";
+import { clock, name, number, percent, say, sensor, tickTime } from "./words.js";
 
 const GAP = 8; // so many times the usual distance between two readings is a gap in the line
 const LEFT = 46, RIGHT = 10, TOP = 16, BOTTOM = 20;
@@ -39,9 +39,10 @@ function drawing(width, height, points, marks, usual, [first, last], spoken, tel
   const x = (at) => LEFT + ((width - LEFT - RIGHT) * (at - first)) / Math.max(1, last - first);
   const y = (value) => TOP + (height - TOP - BOTTOM) * (1 - (value - low) / (high - low));
   const cursor = svg("g", { visibility: "hidden" }, svg("line.cursor", { y1: TOP, y2: height - BOTTOM }), svg("circle.point", { r: 3.5 }));
+  const times = hours(first, last, Math.floor((width - LEFT) / 90));
   const picture = svg("svg", { width, height, role: "img", "aria-label": spoken },
     ticks.map((value) => [svg("line.grid", { x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }), svg("text.tick", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, short(value, ticks[1] - ticks[0]))]),
-    hours(first, last, Math.floor((width - LEFT) / 90)).map((at) => svg("text.tick", { x: x(at), y: height - 5, "text-anchor": "middle" }, clock(at))),
+    times.map((at) => svg("text.tick", { x: x(at), y: height - 5, "text-anchor": "middle" }, tickTime(at, times[1] - times[0] || 0))),
     usual !== null && svg("line.usual", { x1: LEFT, x2: width - RIGHT, y1: y(usual), y2: y(usual) }),
     marks.map((mark) => svg("line.mark", { x1: x(mark.at), x2: x(mark.at), y1: TOP, y2: height - BOTTOM })),
     svg("path.line", { d: path(points, x, y) }),

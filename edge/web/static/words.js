@@ -240,6 +240,12 @@ export function clock(at, seconds = false) {
   return new Intl.DateTimeFormat(locale(), { ...day, ...time }).format(date);
 }
 
+/** A tick of a time axis: the time of day, or the day when the ticks are days apart. */
+export function tickTime(at, step) {
+  const shown = step < 86400e6 ? { hour: "2-digit", minute: "2-digit" } : { month: "short", day: "numeric" };
+  return new Intl.DateTimeFormat(locale(), shown).format(new Date(at / 1000));
+}
+
 /** Seconds as 1:27 or 1:02:05. */
 export function length(seconds) {
   const whole = Math.floor(Math.max(0, seconds));
@@ -275,7 +281,7 @@ export function percent(share) {
 
 const UNITS = {
   mm_s: "mm/s", m_s: "m/s", m3_s: "m³/s", m3_h: "m³/h", c: "°C", degc: "°C", a: "A", v: "V", kv: "kV", w: "W", kw: "kW", hz: "Hz",
-  bar: "bar", kpa: "kPa", mpa: "MPa", rpm: "r/min", pct: "%", percent: "%", mm: "mm", kn: "kN", ppm: "ppm", l_min: "l/min",
+  bar: "bar", kpa: "kPa", mpa: "MPa", rpm: "r/min", pct: "%", percent: "%", m: "m", mm: "mm", kn: "kN", ppm: "ppm", l_min: "l/min",
 };
 
 /** A sensor's name and unit, as its own name tells them: vibration_mm_s → ["vibration", "mm/s"]. */
