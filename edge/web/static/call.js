@@ -21,10 +21,27 @@ export function show(main, id) {
   const talk = h("section");
   const cards = h("div.stack");
   const noCards = h("p.quiet", {}, say("noCallCards"));
-  main.replaceChildren(h("div.page", {}, h("a.quiet", { href: "#/calls" }, `← ${say("calls")}`), head, line,
-    h("div.split", {},
-      h("section.transcript", {}, h("div.titled", {}, h("h2", {}, say("transcript")), h("label.quiet", {}, follow, " ", say("follow"))), nothing, lines),
-      h("aside.side", {}, h("section", {}, h("h2", {}, say("cards")), noCards, cards), talk))));
+  main.replaceChildren(
+    h(
+      "div.page",
+      {},
+      h("a.quiet", { href: "#/calls" }, `← ${say("calls")}`),
+      head,
+      line,
+      h(
+        "div.split",
+        {},
+        h(
+          "section.transcript",
+          {},
+          h("div.titled", {}, h("h2", {}, say("transcript")), h("label.quiet", {}, follow, " ", say("follow"))),
+          nothing,
+          lines,
+        ),
+        h("aside.side", {}, h("section", {}, h("h2", {}, say("cards")), noCards, cards), talk),
+      ),
+    ),
+  );
 
   let call = null;
   let sung = null; // the line and the word that are being heard
@@ -41,9 +58,26 @@ export function show(main, id) {
   const draw = () => {
     head.replaceChildren(
       h("button.round", { "aria-label": say("play"), onclick: () => playFrom(id, 0, call.customer) }, icon("play")),
-      h("div", {}, h("h1", {}, call.customer),
-        h("p.quiet", {}, [call.agent && `${name("agent")} ${call.agent}`, direction(call), clock(call.at), length(call.duration_s), call.language].filter(Boolean).join(" · "))),
-      progress({ ...call, utterances: call.transcript.length }));
+      h(
+        "div",
+        {},
+        h("h1", {}, call.customer),
+        h(
+          "p.quiet",
+          {},
+          [
+            call.agent && `${name("agent")} ${call.agent}`,
+            direction(call),
+            clock(call.at),
+            length(call.duration_s),
+            call.language,
+          ]
+            .filter(Boolean)
+            .join(" · "),
+        ),
+      ),
+      progress({ ...call, utterances: call.transcript.length }),
+    );
     drawLines();
     noCards.hidden = call.cards.length > 0;
     cardsInto(cards, call.cards);
@@ -52,7 +86,15 @@ export function show(main, id) {
 
   const drawLines = () => {
     nothing.hidden = call.transcript.length > 0;
-    keep(lines, call.transcript.map((one) => ({ key: one.id, stamp: JSON.stringify([one.labels, weightsOf(one, call)]), line: one })), (item) => lineElement(item.line, call));
+    keep(
+      lines,
+      call.transcript.map((one) => ({
+        key: one.id,
+        stamp: JSON.stringify([one.labels, weightsOf(one, call)]),
+        line: one,
+      })),
+      (item) => lineElement(item.line, call),
+    );
     line.replaceChildren(timeline(call));
   };
 
@@ -66,7 +108,8 @@ export function show(main, id) {
     }
     const spoken = here === null ? [] : call.transcript.filter((one) => one.start_s <= here && here < one.end_s);
     const element = spoken.length ? lines.kept.get(spoken.at(-1).id).element : null;
-    const word = element && [...element.querySelectorAll("[data-from]")].findLast((one) => Number(one.dataset.from) <= here);
+    const word =
+      element && [...element.querySelectorAll("[data-from]")].findLast((one) => Number(one.dataset.from) <= here);
     if (sung?.element !== element) {
       sung?.element?.classList.remove("heard");
       element?.classList.add("heard");
@@ -86,10 +129,14 @@ export function show(main, id) {
       call = { ...call, transcribed_s: record.transcribed_s, done: record.done };
       draw();
     } else if (kind === "utterance" && record.call_id === id && call) {
-      call.transcript = [...call.transcript.filter((one) => one.id !== record.id), record].sort((a, b) => a.start_s - b.start_s);
+      call.transcript = [...call.transcript.filter((one) => one.id !== record.id), record].sort(
+        (a, b) => a.start_s - b.start_s,
+      );
       drawLines();
     } else if (kind === "card" && record?.event_id === id && call) {
-      call.cards = [record, ...call.cards.filter((card) => card.id !== record.id)].sort((a, b) => (a.id < b.id ? 1 : -1));
+      call.cards = [record, ...call.cards.filter((card) => card.id !== record.id)].sort((a, b) =>
+        a.id < b.id ? 1 : -1,
+      );
       draw();
     }
   };
@@ -110,12 +157,36 @@ export function show(main, id) {
 
 function lineElement(line, call) {
   const side = call.channels.indexOf(line.channel) % 2 === 1 ? "b" : "a";
-  return h(`li.line.${side}`, {},
-    h("button.at.mono", { "aria-label": `${say("playFrom")}: ${length(line.start_s)}`, onclick: () => playFrom(call.id, line.start_s, call.customer) }, length(line.start_s)),
-    h("div.words", {},
+  return h(
+    `li.line.${side}`,
+    {},
+    h(
+      "button.at.mono",
+      {
+        "aria-label": `${say("playFrom")}: ${length(line.start_s)}`,
+        onclick: () => playFrom(call.id, line.start_s, call.customer),
+      },
+      length(line.start_s),
+    ),
+    h(
+      "div.words",
+      {},
       h("span.speaker", {}, name(line.channel)),
-      h("p", {}, line.words.length ? words(line, weightsOf(line, call)) : highlighted(line.text, weightsOf(line, call))),
-      line.labels.length > 0 && h("p.labels", {}, line.labels.map((one) => h("span.chip", { title: say("probability") }, `${name(one.label)} ${percent(one.probability)}`)))));
+      h(
+        "p",
+        {},
+        line.words.length ? words(line, weightsOf(line, call)) : highlighted(line.text, weightsOf(line, call)),
+      ),
+      line.labels.length > 0 &&
+        h(
+          "p.labels",
+          {},
+          line.labels.map((one) =>
+            h("span.chip", { title: say("probability") }, `${name(one.label)} ${percent(one.probability)}`),
+          ),
+        ),
+    ),
+  );
 }
 
 /** The words as they can be followed; the spaces between Chinese words are the recogniser's, not the speaker's. */
@@ -126,14 +197,23 @@ function words(line, weights) {
     const gap = index > 0 && tidy(`${line.words[index - 1].text} ${word.text}`).includes(" ") ? " " : "";
     const level = Math.max(...strength.slice(at + gap.length, (at += gap.length + word.text.length)));
     const unsure = word.confidence < UNSURE;
-    return [gap, h(`${level ? `mark.w${level}` : "span"}${unsure ? ".unsure" : ""}`, { "data-from": word.start_s, title: unsure ? percent(word.confidence) : null }, word.text)];
+    return [
+      gap,
+      h(
+        `${level ? `mark.w${level}` : "span"}${unsure ? ".unsure" : ""}`,
+        { "data-from": word.start_s, title: unsure ? percent(word.confidence) : null },
+        word.text,
+      ),
+    ];
   });
 }
 
 /** What weighed in a line, by the cards that came of it. */
 function weightsOf(line, call) {
   const pieces = call.cards.flatMap((card) => card.evidence);
-  return pieces.filter((piece) => piece.kind === "spoken" && piece.channel === line.channel && piece.start_s === line.start_s).flatMap((piece) => piece.weights);
+  return pieces
+    .filter((piece) => piece.kind === "spoken" && piece.channel === line.channel && piece.start_s === line.start_s)
+    .flatMap((piece) => piece.weights);
 }
 
 /** Who spoke when, a lane for each channel, with a dot where something to do came from. */
@@ -141,37 +221,72 @@ function timeline(call) {
   const at = (second) => `${(100 * second) / call.duration_s}%`;
   const lanes = call.channels.map((channel, index) => ({ channel, y: 4 + index * 18, side: index % 2 ? "b" : "a" }));
   const height = 4 + lanes.length * 18;
-  const drawing = svg("svg", { width: "100%", height, role: "img", "aria-label": say("timeline") },
+  const drawing = svg(
+    "svg",
+    { width: "100%", height, role: "img", "aria-label": say("timeline") },
     lanes.map((lane) => svg("line.rail", { x1: 0, x2: "100%", y1: lane.y + 7, y2: lane.y + 7 })),
     call.transcript.map((line) => {
       const lane = lanes.find((one) => one.channel === line.channel) ?? lanes[0];
-      return svg(`rect.turn.${lane.side}`, { x: at(line.start_s), width: at(Math.max(0.2, line.end_s - line.start_s)), y: lane.y, height: 14, rx: 2 }, svg("title", {}, `${length(line.start_s)} ${tidy(line.text)}`));
+      return svg(
+        `rect.turn.${lane.side}`,
+        { x: at(line.start_s), width: at(Math.max(0.2, line.end_s - line.start_s)), y: lane.y, height: 14, rx: 2 },
+        svg("title", {}, `${length(line.start_s)} ${tidy(line.text)}`),
+      );
     }),
-    call.cards.flatMap((card) => card.evidence).filter((piece) => piece.kind === "spoken").map((piece) => {
-      const lane = lanes.find((one) => one.channel === piece.channel) ?? lanes[0];
-      return svg("circle.told", { cx: at((piece.start_s + piece.end_s) / 2), cy: lane.y + 7, r: 3.5 });
-    }),
-    svg("line.playhead", { y1: 0, y2: height, x1: 0, x2: 0, visibility: "hidden" }));
+    call.cards
+      .flatMap((card) => card.evidence)
+      .filter((piece) => piece.kind === "spoken")
+      .map((piece) => {
+        const lane = lanes.find((one) => one.channel === piece.channel) ?? lanes[0];
+        return svg("circle.told", { cx: at((piece.start_s + piece.end_s) / 2), cy: lane.y + 7, r: 3.5 });
+      }),
+    svg("line.playhead", { y1: 0, y2: height, x1: 0, x2: 0, visibility: "hidden" }),
+  );
   drawing.addEventListener("click", (event) => {
     const box = drawing.getBoundingClientRect();
     playFrom(call.id, ((event.clientX - box.left) / box.width) * call.duration_s, call.customer);
   });
-  return h("div", {}, h("div.lanes", { "aria-hidden": "true" }, lanes.map((lane) => h(`span.${lane.side}`, {}, name(lane.channel)))), drawing);
+  return h(
+    "div",
+    {},
+    h(
+      "div.lanes",
+      { "aria-hidden": "true" },
+      lanes.map((lane) => h(`span.${lane.side}`, {}, name(lane.channel))),
+    ),
+    drawing,
+  );
 }
 
 function figures(call) {
   const talk = call.talk;
   if (!talk) return h("p.quiet", {}, say("noTalk"));
-  const share = h("div.share", { role: "img", "aria-label": say("talkShare") }, call.channels.map((channel, index) => {
-    const part = h(`span.${index % 2 ? "b" : "a"}`, {}, `${name(channel)} ${percent(talk.talk_share[channel] ?? 0)}`);
-    part.style.flexGrow = talk.talk_share[channel] ?? 0;
-    return part;
-  }));
+  const share = h(
+    "div.share",
+    { role: "img", "aria-label": say("talkShare") },
+    call.channels.map((channel, index) => {
+      const part = h(`span.${index % 2 ? "b" : "a"}`, {}, `${name(channel)} ${percent(talk.talk_share[channel] ?? 0)}`);
+      part.style.flexGrow = talk.talk_share[channel] ?? 0;
+      return part;
+    }),
+  );
   const facts = [
-    ...Object.entries(talk.words_per_minute).map(([channel, rate]) => [say("wordsPerMinute", name(channel)), Math.round(rate)]),
+    ...Object.entries(talk.words_per_minute).map(([channel, rate]) => [
+      say("wordsPerMinute", name(channel)),
+      Math.round(rate),
+    ]),
     [say("pauses"), talk.pauses],
     [say("longestPause"), `${talk.longest_pause_s.toFixed(1)} s`],
     [say("overlap"), `${talk.overlap_s.toFixed(1)} s`],
   ];
-  return h("div.box.pad", {}, share, h("dl.facts", {}, facts.map(([key, value]) => [h("dt", {}, key), h("dd.mono", {}, String(value))])));
+  return h(
+    "div.box.pad",
+    {},
+    share,
+    h(
+      "dl.facts",
+      {},
+      facts.map(([key, value]) => [h("dt", {}, key), h("dd.mono", {}, String(value))]),
+    ),
+  );
 }

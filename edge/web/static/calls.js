@@ -22,7 +22,11 @@ export function show(main) {
   const update = (kind) => {
     if (kind !== "all" && kind !== "call") return;
     const calls = newestFirst(state.calls);
-    keep(rows, calls.map((call) => ({ key: call.id, stamp: JSON.stringify(call), call })), ({ call }) => row(call));
+    keep(
+      rows,
+      calls.map((call) => ({ key: call.id, stamp: JSON.stringify(call), call })),
+      ({ call }) => row(call),
+    );
     nothing.hidden = !isEmpty(state.calls);
     rows.hidden = calls.length === 0;
     if (kind === "all") older.hidden = calls.length < 50;
@@ -32,14 +36,21 @@ export function show(main) {
 }
 
 function row(call) {
-  return h("li", {}, h("a.row.call", { href: `#/calls/${call.id}`, "data-part": "link" },
-    h("span.mono.quiet.when", {}, clock(call.at)),
-    h("strong.customer", {}, call.customer),
-    h("span.quiet.agent", {}, [call.agent, direction(call)].filter(Boolean).join(" · ")),
-    h("span.mono.length", {}, length(call.duration_s)),
-    h("span.quiet.lang", {}, call.language),
-    progress(call),
-    call.cards > 0 ? h("span.chip", {}, say("cardsMade", call.cards)) : h("span")));
+  return h(
+    "li",
+    {},
+    h(
+      "a.row.call",
+      { href: `#/calls/${call.id}`, "data-part": "link" },
+      h("span.mono.quiet.when", {}, clock(call.at)),
+      h("strong.customer", {}, call.customer),
+      h("span.quiet.agent", {}, [call.agent, direction(call)].filter(Boolean).join(" · ")),
+      h("span.mono.length", {}, length(call.duration_s)),
+      h("span.quiet.lang", {}, call.language),
+      progress(call),
+      call.cards > 0 ? h("span.chip", {}, say("cardsMade", call.cards)) : h("span"),
+    ),
+  );
 }
 
 /** In or out, if it is known. */
@@ -51,5 +62,10 @@ export function direction(call) {
 export function progress(call) {
   if (call.done) return h("span.quiet.progress", {}, `${call.utterances} ${say("utterances")}`);
   const share = call.duration_s ? call.transcribed_s / call.duration_s : 0;
-  return h("span.progress", {}, h("progress", { value: share, "aria-label": say("transcribing") }), h("span.quiet", {}, share ? `${say("transcribing")} ${length(call.transcribed_s)}` : say("waitingTranscript")));
+  return h(
+    "span.progress",
+    {},
+    h("progress", { value: share, "aria-label": say("transcribing") }),
+    h("span.quiet", {}, share ? `${say("transcribing")} ${length(call.transcribed_s)}` : say("waitingTranscript")),
+  );
 }

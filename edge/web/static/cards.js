@@ -56,7 +56,12 @@ function fill(part, plays, counts) {
 function byPlay(cards) {
   const plays = new Map();
   for (const card of cards) plays.set(card.decision_id, [...(plays.get(card.decision_id) ?? []), card]);
-  const dueOf = (steps) => Math.min(...steps.filter((card) => card.state === "proposed").map((card) => card.due), ...steps.filter(isOpen).map((card) => card.due + 1e15));
+  // What is under way already stands behind all that is still to be decided.
+  const dueOf = (steps) =>
+    Math.min(
+      ...steps.filter((card) => card.state === "proposed").map((card) => card.due),
+      ...steps.filter(isOpen).map((card) => card.due + 1e15),
+    );
   return [...plays]
     .map(([key, steps]) => ({ key, cards: steps.sort((a, b) => (a.id < b.id ? -1 : 1)) }))
     .sort((a, b) => dueOf(a.cards) - dueOf(b.cards) || (a.key < b.key ? 1 : -1));
@@ -68,32 +73,70 @@ export function cardsInto(element, cards) {
 }
 
 function playsInto(element, plays) {
-  keep(element, plays.map((play) => ({ key: play.key, stamp: "", play })), ({ play }) => playElement(play.cards[0]));
+  keep(
+    element,
+    plays.map((play) => ({ key: play.key, stamp: "", play })),
+    ({ play }) => playElement(play.cards[0]),
+  );
   for (const play of plays) {
     const steps = element.kept.get(play.key).element.querySelector(".steps");
-    keep(steps, play.cards.map((card) => ({ key: card.id, stamp: JSON.stringify(card), card })), ({ card }) => cardElement(card));
+    keep(
+      steps,
+      play.cards.map((card) => ({ key: card.id, stamp: JSON.stringify(card), card })),
+      ({ card }) => cardElement(card),
+    );
   }
   tick();
 }
 
 /** What the steps of a play have in common: why it was called. */
 function playElement(card) {
-  return h("article.play.box", {},
-    h("header", {}, h("h3", {}, inLanguage(card.title)), h("span.chip", { title: say("probability") }, `${name(card.label)} ${percent(card.probability)}`), subjectLink(card)),
+  return h(
+    "article.play.box",
+    {},
+    h(
+      "header",
+      {},
+      h("h3", {}, inLanguage(card.title)),
+      h("span.chip", { title: say("probability") }, `${name(card.label)} ${percent(card.probability)}`),
+      subjectLink(card),
+    ),
     card.evidence.map((piece) => evidence(piece, card)),
-    h("ol.plain.steps"));
+    h("ol.plain.steps"),
+  );
 }
 
 function cardElement(card) {
   const open = isOpen(card);
   const fires = card.state === "proposed" ? card.fires_at : null;
-  return h(`li.card.${card.state}`, { tabindex: 0, "aria-label": `${inLanguage(card.title)}: ${inLanguage(card.what)}` },
+  return h(
+    `li.card.${card.state}`,
+    { tabindex: 0, "aria-label": `${inLanguage(card.title)}: ${inLanguage(card.what)}` },
     open
-      ? h("div.time", { "data-due": card.due, "data-from": card.at, "data-fires": fires }, h("span.amount"), " ", h("span.word"), h("span.track", {}, h("span.fill")))
+      ? h(
+          "div.time",
+          { "data-due": card.due, "data-from": card.at, "data-fires": fires },
+          h("span.amount"),
+          " ",
+          h("span.word"),
+          h("span.track", {}, h("span.fill")),
+        )
       : h("div.time", {}, h(`span.chip.state.${card.state}`, {}, stateWord(card))),
-    h("div.what", {}, h("p", {}, inLanguage(card.what)),
-      h("p.meta", {}, h("strong", {}, name(card.role)), channelWord(card), open && h("span", {}, `${say("due")} ${clock(card.due)}`), moved(card))),
-    open && buttons(card));
+    h(
+      "div.what",
+      {},
+      h("p", {}, inLanguage(card.what)),
+      h(
+        "p.meta",
+        {},
+        h("strong", {}, name(card.role)),
+        channelWord(card),
+        open && h("span", {}, `${say("due")} ${clock(card.due)}`),
+        moved(card),
+      ),
+    ),
+    open && buttons(card),
+  );
 }
 
 const stateWord = (card) => say(STATE_WORDS[card.state] ?? card.state);
@@ -103,28 +146,49 @@ function channelWord(card) {
 }
 
 function subjectLink(card) {
-  const target = { call: `#/calls/${card.event_id}`, reading: `#/devices/${encodeURIComponent(card.subject)}`, note: "#/notes" };
+  const target = {
+    call: `#/calls/${card.event_id}`,
+    reading: `#/devices/${encodeURIComponent(card.subject)}`,
+    note: "#/notes",
+  };
   return h("a.subject", { href: target[card.event_kind] }, icon(card.event_kind), card.subject);
 }
 
 function moved(card) {
   if (card.state === "proposed") return null;
   const who = card.by ? `${say("by")} ${name(card.by)}` : null;
-  return isOpen(card) ? h("span.state", {}, [stateWord(card), who].filter(Boolean).join(" · ")) : who && h("span", {}, who);
+  return isOpen(card)
+    ? h("span.state", {}, [stateWord(card), who].filter(Boolean).join(" · "))
+    : who && h("span", {}, who);
 }
 
 // ---- answers -------------------------------------------------------------------------------------------------------
 
 const MOVES = {
-  proposed: [["accept", "accept", "a"], ["decline", "decline", "d"]],
-  accepted: [["done", "done", "f"], ["decline", "giveUp", "d"]],
+  proposed: [
+    ["accept", "accept", "a"],
+    ["decline", "decline", "d"],
+  ],
+  accepted: [
+    ["done", "done", "f"],
+    ["decline", "giveUp", "d"],
+  ],
   fired: [["done", "done", "f"]],
 };
 
 function buttons(card) {
-  return h("div.moves", {}, (MOVES[card.state] ?? []).map(([verb, word, hint], index) =>
-    h(`button${index ? "" : ".primary"}`, { "data-part": verb, onclick: (event) => begin(event.currentTarget.closest(".card"), card, verb) },
-      say(word), h("kbd", { "aria-hidden": "true" }, hint.toUpperCase()))));
+  return h(
+    "div.moves",
+    {},
+    (MOVES[card.state] ?? []).map(([verb, word, hint], index) =>
+      h(
+        `button${index ? "" : ".primary"}`,
+        { "data-part": verb, onclick: (event) => begin(event.currentTarget.closest(".card"), card, verb) },
+        say(word),
+        h("kbd", { "aria-hidden": "true" }, hint.toUpperCase()),
+      ),
+    ),
+  );
 }
 
 const who = () => document.getElementById("who");
@@ -138,14 +202,25 @@ function begin(element, card, verb) {
 function ask(element, card, verb) {
   const [, word] = MOVES[card.state].find(([one]) => one === verb);
   const named = who().value.trim() !== "";
-  const by = h("input", { maxlength: 200, required: true, "aria-label": say("yourName"), placeholder: say("yourName"), value: who().value });
-  const remark = h("input.remark", { maxlength: 2000, "aria-label": say(verb === "done" ? "whatCame" : "whyDecline"), placeholder: say(verb === "done" ? "whatCame" : "whyDecline") });
+  const by = h("input", {
+    maxlength: 200,
+    required: true,
+    "aria-label": say("yourName"),
+    placeholder: say("yourName"),
+    value: who().value,
+  });
+  const remark = h("input.remark", {
+    maxlength: 2000,
+    "aria-label": say(verb === "done" ? "whatCame" : "whyDecline"),
+    placeholder: say(verb === "done" ? "whatCame" : "whyDecline"),
+  });
   const moves = element.querySelector(".moves");
   const restore = () => {
     form.replaceWith(moves);
     moves.querySelector(`[data-part="${verb}"]`).focus();
   };
-  const form = h("form.ask",
+  const form = h(
+    "form.ask",
     {
       onsubmit: (event) => {
         event.preventDefault();
@@ -155,8 +230,11 @@ function ask(element, card, verb) {
       },
       onkeydown: (event) => event.key === "Escape" && restore(),
     },
-    named ? null : by, verb === "accept" ? null : remark,
-    h("button.primary", { type: "submit" }, say(verb === "accept" ? "confirm" : word)), h("button", { type: "button", onclick: restore }, say("cancel")));
+    named ? null : by,
+    verb === "accept" ? null : remark,
+    h("button.primary", { type: "submit" }, say(verb === "accept" ? "confirm" : word)),
+    h("button", { type: "button", onclick: restore }, say("cancel")),
+  );
   moves.replaceWith(form);
   form.querySelector("input").focus();
 }
@@ -198,7 +276,8 @@ function keepPlace(draw) {
   const at = shown().indexOf(document.activeElement.closest(".card"));
   draw();
   const cards = shown();
-  if (at >= 0 && !document.activeElement.closest(".card")) cards[Math.min(at, cards.length - 1)]?.focus({ preventScroll: true });
+  if (at >= 0 && !document.activeElement.closest(".card"))
+    cards[Math.min(at, cards.length - 1)]?.focus({ preventScroll: true });
 }
 
 // ---- the time left ---------------------------------------------------------------------------------------------------

@@ -19,10 +19,27 @@ export function show(main, device) {
   const charts = h("div.charts");
   const cards = h("div.stack");
   const noCards = h("p.quiet", {}, say("noDeviceCards"));
-  const ranges = h("div.ranges", { role: "group", "aria-label": say("range") }, RANGES_H.map((one) =>
-    h("button.plain", { "data-hours": one, onclick: () => read(one) }, one < 168 ? `${one} ${say("hours")}` : `7 ${say("day")}`)));
-  main.replaceChildren(h("div.page", {}, h("a.quiet", { href: "#/devices" }, `← ${say("devices")}`), head, ranges,
-    h("div.split", {}, charts, h("aside.side", {}, h("section", {}, h("h2", {}, say("cards")), noCards, cards)))));
+  const ranges = h(
+    "div.ranges",
+    { role: "group", "aria-label": say("range") },
+    RANGES_H.map((one) =>
+      h(
+        "button.plain",
+        { "data-hours": one, onclick: () => read(one) },
+        one < 168 ? `${one} ${say("hours")}` : `7 ${say("day")}`,
+      ),
+    ),
+  );
+  main.replaceChildren(
+    h(
+      "div.page",
+      {},
+      h("a.quiet", { href: "#/devices" }, `← ${say("devices")}`),
+      head,
+      ranges,
+      h("div.split", {}, charts, h("aside.side", {}, h("section", {}, h("h2", {}, say("cards")), noCards, cards))),
+    ),
+  );
 
   async function read(range = hours) {
     hours = range;
@@ -36,13 +53,32 @@ export function show(main, device) {
   }
 
   function draw(page) {
-    for (const button of ranges.children) button.setAttribute("aria-pressed", String(Number(button.dataset.hours) === hours));
-    head.replaceChildren(h("div", {}, h("h1", {}, page.device), h("p.quiet", {}, `${say("newest")} ${clock(page.at, true)} · ${page.readings} ${say("readings")}`)), score(page.score));
+    for (const button of ranges.children)
+      button.setAttribute("aria-pressed", String(Number(button.dataset.hours) === hours));
+    head.replaceChildren(
+      h(
+        "div",
+        {},
+        h("h1", {}, page.device),
+        h("p.quiet", {}, `${say("newest")} ${clock(page.at, true)} · ${page.readings} ${say("readings")}`),
+      ),
+      score(page.score),
+    );
     const measured = page.cards.flatMap((card) => card.evidence).filter((piece) => piece.kind === "measured");
-    const series = Object.entries(page.series).sort(([a], [b]) => marksOf(page, b).length - marksOf(page, a).length || (a < b ? -1 : 1));
+    const series = Object.entries(page.series).sort(
+      ([a], [b]) => marksOf(page, b).length - marksOf(page, a).length || (a < b ? -1 : 1),
+    );
     const first = Math.max(page.at - hours * 3.6e9, Math.min(...series.map(([, points]) => points[0][0])));
-    charts.replaceChildren(...(series.length ? series.map(([raw, points]) =>
-      chart(raw, points, marksOf(page, raw), measured.find((piece) => piece.sensor === raw)?.usual ?? null, [first, page.at])) : [h("p.quiet", {}, say("noSeries"))]));
+    charts.replaceChildren(
+      ...(series.length
+        ? series.map(([raw, points]) =>
+            chart(raw, points, marksOf(page, raw), measured.find((piece) => piece.sensor === raw)?.usual ?? null, [
+              first,
+              page.at,
+            ]),
+          )
+        : [h("p.quiet", {}, say("noSeries"))]),
+    );
     noCards.hidden = page.cards.length > 0;
     cardsInto(cards, page.cards);
   }

@@ -18,17 +18,25 @@ export function show(main) {
   const series = new Map(); // by device: sensor → points, kept up by the stream
 
   const draw = () => {
-    const rows = [...state.devices.values()].sort((a, b) => (b.score ?? -1) - (a.score ?? -1) || (a.device < b.device ? -1 : 1));
+    const rows = [...state.devices.values()].sort(
+      (a, b) => (b.score ?? -1) - (a.score ?? -1) || (a.device < b.device ? -1 : 1),
+    );
     nothing.hidden = !isEmpty(state.devices);
-    keep(tiles, rows.map((row) => ({ key: row.device, stamp: `${JSON.stringify(row)}${series.has(row.device)}`, row })), ({ row }) => tile(row, series.get(row.device)));
+    keep(
+      tiles,
+      rows.map((row) => ({ key: row.device, stamp: `${JSON.stringify(row)}${series.has(row.device)}`, row })),
+      ({ row }) => tile(row, series.get(row.device)),
+    );
   };
 
   const readHours = async () => {
     const devices = [...state.devices.keys()].filter((device) => !series.has(device)).slice(0, LINES_OF);
-    await Promise.all(devices.map(async (device) => {
-      const page = await get(`/api/devices/${encodeURIComponent(device)}?hours=1&points=${POINTS}`).catch(() => null);
-      if (page) series.set(device, page.series);
-    }));
+    await Promise.all(
+      devices.map(async (device) => {
+        const page = await get(`/api/devices/${encodeURIComponent(device)}?hours=1&points=${POINTS}`).catch(() => null);
+        if (page) series.set(device, page.series);
+      }),
+    );
     if (devices.length) draw();
   };
 
@@ -55,12 +63,31 @@ function grow(lines, row) {
 }
 
 function tile(row, lines) {
-  return h("a.tile.box", { href: `#/devices/${encodeURIComponent(row.device)}` },
-    h("header", {}, h("strong", {}, row.device), row.cards > 0 && h("span.chip", {}, say("cardsOpen", row.cards)), score(row.score)),
-    h("ul.plain", {}, Object.entries(row.values).map(([raw, value]) => {
-      const [label, unit] = sensor(raw);
-      const points = lines?.[raw];
-      return h("li.sensor", {}, h("span.quiet", {}, label), points?.length > 1 ? sparkline(points) : h("span"), h("span.mono", {}, number(value), " ", h("span.quiet", {}, unit)));
-    })),
-    h("p.quiet", {}, age((gatewayNow() - row.at) / 1e6), " · ", `${row.readings} ${say("readings")}`));
+  return h(
+    "a.tile.box",
+    { href: `#/devices/${encodeURIComponent(row.device)}` },
+    h(
+      "header",
+      {},
+      h("strong", {}, row.device),
+      row.cards > 0 && h("span.chip", {}, say("cardsOpen", row.cards)),
+      score(row.score),
+    ),
+    h(
+      "ul.plain",
+      {},
+      Object.entries(row.values).map(([raw, value]) => {
+        const [label, unit] = sensor(raw);
+        const points = lines?.[raw];
+        return h(
+          "li.sensor",
+          {},
+          h("span.quiet", {}, label),
+          points?.length > 1 ? sparkline(points) : h("span"),
+          h("span.mono", {}, number(value), " ", h("span.quiet", {}, unit)),
+        );
+      }),
+    ),
+    h("p.quiet", {}, age((gatewayNow() - row.at) / 1e6), " · ", `${row.readings} ${say("readings")}`),
+  );
 }

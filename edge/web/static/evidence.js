@@ -17,8 +17,12 @@ function spoken(piece, card) {
   if (card.event_kind !== "call") return h("div.evidence", {}, h("div.quote", {}, quote));
   const hear = h(
     "button.hear",
-    { "data-part": "hear", title: say("hear"), "aria-label": `${say("hear")}: ${piece.start_s.toFixed(1)} s`,
-      onclick: () => playFrom(piece.event_id, piece.start_s - LEAD_S, card.subject) },
+    {
+      "data-part": "hear",
+      title: say("hear"),
+      "aria-label": `${say("hear")}: ${piece.start_s.toFixed(1)} s`,
+      onclick: () => playFrom(piece.event_id, piece.start_s - LEAD_S, card.subject),
+    },
     icon("play"),
     h("span.mono", {}, `${piece.start_s.toFixed(1)} s`),
   );
@@ -60,7 +64,9 @@ function places(text, part) {
   const hay = text.toLowerCase();
   for (let at = hay.indexOf(needle); at >= 0; at = hay.indexOf(needle, at + 1)) found.push([at, at + needle.length]);
   const isWord = (character) => character !== undefined && /[\p{Script=Latin}\d']/u.test(character);
-  const whole = found.filter(([start, end]) => !(isWord(hay[start - 1]) && isWord(hay[start])) && !(isWord(hay[end]) && isWord(hay[end - 1])));
+  const whole = found.filter(
+    ([start, end]) => !(isWord(hay[start - 1]) && isWord(hay[start])) && !(isWord(hay[end]) && isWord(hay[end - 1])),
+  );
   return whole.length ? whole : found;
 }
 
@@ -70,14 +76,31 @@ function measured(piece) {
   return h(
     "div.evidence.measured",
     {},
-    h("p", {}, h("span.speaker", {}, label), " ", h("strong.mono", {}, `${number(piece.value)} ${unit}`), h("span.quiet", {}, ` · ${say("usual")} ${number(piece.usual)} ${unit}`)),
+    h(
+      "p",
+      {},
+      h("span.speaker", {}, label),
+      " ",
+      h("strong.mono", {}, `${number(piece.value)} ${unit}`),
+      h("span.quiet", {}, ` · ${say("usual")} ${number(piece.usual)} ${unit}`),
+    ),
     piece.weights.length > 0 &&
-      h("ul.weights", { "aria-label": say("weighed") }, piece.weights.map(([feature, weight]) => bar(feature, weight, most))),
+      h(
+        "ul.weights",
+        { "aria-label": say("weighed") },
+        piece.weights.map(([feature, weight]) => bar(feature, weight, most)),
+      ),
   );
 }
 
 function bar(feature, weight, most) {
   const fill = h(`span.fill${weight < 0 ? ".against" : ""}`);
   fill.style.inlineSize = `${(100 * Math.abs(weight)) / most}%`;
-  return h("li", {}, h("span.feature", {}, name(feature)), h("span.track", {}, fill), h("span.mono", {}, `${weight > 0 ? "+" : ""}${weight.toFixed(1)}`));
+  return h(
+    "li",
+    {},
+    h("span.feature", {}, name(feature)),
+    h("span.track", {}, fill),
+    h("span.mono", {}, `${weight > 0 ? "+" : ""}${weight.toFixed(1)}`),
+  );
 }

@@ -37,7 +37,8 @@ function open() {
     connected(false);
     if (stream.readyState === EventSource.CLOSED) setTimeout(() => stream === source && open(), AGAIN_MS);
   };
-  for (const kind of KINDS) stream.addEventListener(kind, (event) => hear(event, () => put(kind, JSON.parse(event.data))));
+  for (const kind of KINDS)
+    stream.addEventListener(kind, (event) => hear(event, () => put(kind, JSON.parse(event.data))));
   stream.addEventListener("snapshot", (event) => hear(event, reload));
 }
 

@@ -34,8 +34,18 @@ function showViews() {
   const open = [...state.cards.values()].filter((card) => card.state === "proposed").length;
   const here = location.hash.split("/")[1] || "cards";
   document.title = `${open ? `(${open}) ` : ""}${view.title} · ${state.site?.name ?? "Outstation"}`;
-  document.getElementById("views").replaceChildren(...Object.keys(VIEWS).map((key) =>
-    h("a", { href: `#/${key}`, "aria-current": key === here ? "page" : null }, say(key), key === "cards" && open > 0 && h("span.count", {}, String(open)))));
+  document
+    .getElementById("views")
+    .replaceChildren(
+      ...Object.keys(VIEWS).map((key) =>
+        h(
+          "a",
+          { href: `#/${key}`, "aria-current": key === here ? "page" : null },
+          say(key),
+          key === "cards" && open > 0 && h("span.count", {}, String(open)),
+        ),
+      ),
+    );
 }
 
 function translate() {

@@ -9,19 +9,42 @@ import { clock, language, say } from "./words.js";
 export function show(main) {
   const subjects = h("datalist", { id: "subjects" });
   const subject = h("input", { id: "subject", list: "subjects", maxlength: 200, required: true, pattern: ".*\\S.*" });
-  const author = h("input", { id: "author", maxlength: 200, required: true, pattern: ".*\\S.*", value: document.getElementById("who").value, autocomplete: "name" });
+  const author = h("input", {
+    id: "author",
+    maxlength: 200,
+    required: true,
+    pattern: ".*\\S.*",
+    value: document.getElementById("who").value,
+    autocomplete: "name",
+  });
   const text = h("textarea", { id: "text", rows: 7, maxlength: 10000, required: true });
   const save = h("button.primary", { type: "submit" }, say("save"));
-  const form = h("form.box.pad.note", { onsubmit: send },
-    h("label", { for: "subject" }, say("noteSubject")), subject, subjects,
-    h("label", { for: "text" }, say("noteText")), text,
-    h("label", { for: "author" }, say("yourName")), author,
-    save);
+  const form = h(
+    "form.box.pad.note",
+    { onsubmit: send },
+    h("label", { for: "subject" }, say("noteSubject")),
+    subject,
+    subjects,
+    h("label", { for: "text" }, say("noteText")),
+    text,
+    h("label", { for: "author" }, say("yourName")),
+    author,
+    save,
+  );
   const list = h("ul.plain.stack");
   const nothing = h("div.empty", {}, h("h2", {}, say("noNotes")), h("p", {}, say("noNotesHint")));
-  main.replaceChildren(h("div.page", {}, h("div.split.even", {},
-    h("section", {}, h("h1", {}, say("writeNote")), h("p.quiet", {}, say("noteHint")), form),
-    h("section", {}, h("h2", {}, say("notes")), nothing, list))));
+  main.replaceChildren(
+    h(
+      "div.page",
+      {},
+      h(
+        "div.split.even",
+        {},
+        h("section", {}, h("h1", {}, say("writeNote")), h("p.quiet", {}, say("noteHint")), form),
+        h("section", {}, h("h2", {}, say("notes")), nothing, list),
+      ),
+    ),
+  );
 
   let key = newKey(); // the same note sent twice, after an answer was lost, is accepted once
 
@@ -29,7 +52,13 @@ export function show(main) {
     event.preventDefault();
     save.disabled = true;
     try {
-      const kept = await post("/api/notes", { subject: subject.value, author: author.value, text: text.value, language, key });
+      const kept = await post("/api/notes", {
+        subject: subject.value,
+        author: author.value,
+        text: text.value,
+        language,
+        key,
+      });
       notice(say(kept.already ? "already" : "saved"));
       key = newKey();
       text.value = "";
@@ -48,8 +77,17 @@ export function show(main) {
     subjects.replaceChildren(...[...known].map((value) => h("option", { value })));
     const notes = newestFirst(state.notes);
     nothing.hidden = !isEmpty(state.notes);
-    keep(list, notes.map((note) => ({ key: note.id, stamp: "", note })), ({ note }) =>
-      h("li.box.pad", {}, h("p", {}, h("strong", {}, note.subject), h("span.quiet", {}, ` · ${note.data.author} · ${clock(note.at)}`)), h("p.text", {}, note.data.text)));
+    keep(
+      list,
+      notes.map((note) => ({ key: note.id, stamp: "", note })),
+      ({ note }) =>
+        h(
+          "li.box.pad",
+          {},
+          h("p", {}, h("strong", {}, note.subject), h("span.quiet", {}, ` · ${note.data.author} · ${clock(note.at)}`)),
+          h("p.text", {}, note.data.text),
+        ),
+    );
   };
   update("all");
   return { title: say("notes"), update };

@@ -44,10 +44,22 @@ export function togglePlay() {
 export function draw() {
   if (callId === null) return;
   toggle = h("button.round", { onclick: togglePlay });
-  seek = h("input", { type: "range", min: 0, step: 0.1, "aria-label": say("position"), oninput: () => (sound.currentTime = seek.valueAsNumber) });
+  seek = h("input", {
+    type: "range",
+    min: 0,
+    step: 0.1,
+    "aria-label": say("position"),
+    oninput: () => (sound.currentTime = seek.valueAsNumber),
+  });
   time = h("span.mono");
   const link = h("a", { href: `#/calls/${callId}` }, title);
-  bar.replaceChildren(toggle, link, seek, time, h("button.plain", { "aria-label": say("close"), onclick: close }, icon("close")));
+  bar.replaceChildren(
+    toggle,
+    link,
+    seek,
+    time,
+    h("button.plain", { "aria-label": say("close"), onclick: close }, icon("close")),
+  );
   bar.hidden = false;
   show();
 }
@@ -71,7 +83,8 @@ function show() {
   listeners.forEach((listener) => listener(callId, sound.currentTime));
 }
 
-for (const event of ["timeupdate", "play", "pause", "loadedmetadata", "seeked", "ended"]) sound.addEventListener(event, show);
+for (const event of ["timeupdate", "play", "pause", "loadedmetadata", "seeked", "ended"])
+  sound.addEventListener(event, show);
 // timeupdate comes four times a second only; words are shorter than that.
 sound.addEventListener("play", function tick() {
   if (sound.paused) return;

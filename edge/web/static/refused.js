@@ -15,8 +15,18 @@ export function show(main) {
     const refusals = newestFirst(state.refusals);
     nothing.hidden = !isEmpty(state.refusals);
     rows.hidden = hint.hidden = refusals.length === 0;
-    keep(rows, refusals.map((one) => ({ key: String(one.seq), stamp: "", one })), ({ one }) =>
-      h("li.row.refusal", {}, h("span.mono.quiet", {}, clock(one.at)), h("span", {}, h("strong", {}, one.name), " ", h("span.chip", {}, one.source)), h("span.reason", {}, one.reason)));
+    keep(
+      rows,
+      refusals.map((one) => ({ key: String(one.seq), stamp: "", one })),
+      ({ one }) =>
+        h(
+          "li.row.refusal",
+          {},
+          h("span.mono.quiet", {}, clock(one.at)),
+          h("span", {}, h("strong", {}, one.name), " ", h("span.chip", {}, one.source)),
+          h("span.reason", {}, one.reason),
+        ),
+    );
   };
   update("all");
   return { title: say("refused"), update };

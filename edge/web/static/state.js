@@ -93,5 +93,5 @@ export async function loadOlderCalls() {
 
 /** The records of a store, newest first. */
 export function newestFirst(store) {
-  return [...store.values()].sort((a, b) => (a.id ?? a.seq) < (b.id ?? b.seq) ? 1 : -1);
+  return [...store.values()].sort((a, b) => ((a.id ?? a.seq) < (b.id ?? b.seq) ? 1 : -1));
 }

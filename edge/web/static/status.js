@@ -26,7 +26,11 @@ function level() {
 }
 
 function sentence() {
-  return say({ off: state.connected === null ? "connecting" : "offline", bad: "notReady", middling: "troubled", good: "ready" }[level()]);
+  return say(
+    { off: state.connected === null ? "connecting" : "offline", bad: "notReady", middling: "troubled", good: "ready" }[
+      level()
+    ],
+  );
 }
 
 function details(site, health) {
@@ -43,8 +47,18 @@ function details(site, health) {
   ];
   return [
     h("p", {}, h("strong", {}, sentence())),
-    health.problems.length > 0 && h("ul.problems", {}, health.problems.map((problem) => h("li", {}, problem))),
-    h("dl.facts", {}, facts.map(([key, value]) => [h("dt", {}, key), h("dd.mono", {}, String(value))])),
-    site.packs.length > 0 && h("p.quiet", {}, `${say("packs")}: ${site.packs.map((pack) => `${pack.name} ${pack.version}`).join(", ")}`),
+    health.problems.length > 0 &&
+      h(
+        "ul.problems",
+        {},
+        health.problems.map((problem) => h("li", {}, problem)),
+      ),
+    h(
+      "dl.facts",
+      {},
+      facts.map(([key, value]) => [h("dt", {}, key), h("dd.mono", {}, String(value))]),
+    ),
+    site.packs.length > 0 &&
+      h("p.quiet", {}, `${say("packs")}: ${site.packs.map((pack) => `${pack.name} ${pack.version}`).join(", ")}`),
   ].filter(Boolean);
 }

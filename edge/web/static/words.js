@@ -50,7 +50,10 @@ export const WORDS = {
   by: ["经手", "by"],
   byDevice: ["发给设备", "to the device"],
   byWebhook: ["发给系统", "to a system"],
-  keys: ["J / K 上下，A 接受，D 拒绝或放弃，F 完成，P 听录音", "J / K move, A accept, D decline or give up, F done, P hear it"],
+  keys: [
+    "J / K 上下，A 接受，D 拒绝或放弃，F 完成，P 听录音",
+    "J / K move, A accept, D decline or give up, F done, P hear it",
+  ],
   proposed: ["待决定", "Proposed"],
   accepted: ["已接受", "Accepted"],
   declined: ["已拒绝", "Declined"],
@@ -118,7 +121,10 @@ export const WORDS = {
   writeNote: ["写一条记录", "Write a note"],
   noteSubject: ["关于谁或哪台设备", "About which customer or device"],
   noteText: ["内容", "What happened"],
-  noteHint: ["记录和通话一样会被理解：需要办的事会出现在“要办”里。", "A note is understood like a call: what is to be done appears under To do."],
+  noteHint: [
+    "记录和通话一样会被理解：需要办的事会出现在“要办”里。",
+    "A note is understood like a call: what is to be done appears under To do.",
+  ],
   save: ["保存", "Save"],
   saved: ["已保存", "Saved"],
   already: ["这条记录已经保存过", "This note had been saved already"],
@@ -126,8 +132,14 @@ export const WORDS = {
   noNotesHint: ["电话之外听到、看到的，写在这里。", "Write here what you heard or saw outside a call."],
 
   noRefused: ["没有被拒收的输入", "Nothing was refused"],
-  noRefusedHint: ["不能接受的文件会移到 inbox/refused，并在这里说明原因。", "What cannot be accepted is kept in inbox/refused, and its reason is told here."],
-  refusedHint: ["文件在 inbox/refused：按原因改好后放回 inbox/。", "The files are in inbox/refused: mend them as the reason says and put them back into inbox/."],
+  noRefusedHint: [
+    "不能接受的文件会移到 inbox/refused，并在这里说明原因。",
+    "What cannot be accepted is kept in inbox/refused, and its reason is told here.",
+  ],
+  refusedHint: [
+    "文件在 inbox/refused：按原因改好后放回 inbox/。",
+    "The files are in inbox/refused: mend them as the reason says and put them back into inbox/.",
+  ],
 
   gone: ["没有这个内容", "There is no such thing"],
   failedRequest: ["网关没有应答，请稍后再试。", "The gateway did not answer; try again."],
@@ -197,7 +209,11 @@ const LANGUAGES = ["zh", "en"];
 export let language = chosen();
 
 function chosen() {
-  const asked = [new URLSearchParams(location.search).get("lang"), localStorage.getItem("language"), navigator.language];
+  const asked = [
+    new URLSearchParams(location.search).get("lang"),
+    localStorage.getItem("language"),
+    navigator.language,
+  ];
   return LANGUAGES.find((one) => asked.find(Boolean)?.toLowerCase().startsWith(one)) ?? "en";
 }
 
@@ -264,7 +280,11 @@ export function stretch(seconds) {
 
 /** How long ago something was, in one unit. */
 export function age(seconds) {
-  const [unit, size] = [["day", 86400], ["hour", 3600], ["minute", 60]].find(([, one]) => seconds >= one) ?? ["second", 1];
+  const [unit, size] = [
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+  ].find(([, one]) => seconds >= one) ?? ["second", 1];
   return say("ago", `${Math.floor(Math.max(0, seconds) / size)} ${say(unit)}`);
 }
 
@@ -280,8 +300,29 @@ export function percent(share) {
 }
 
 const UNITS = {
-  mm_s: "mm/s", m_s: "m/s", m3_s: "m³/s", m3_h: "m³/h", c: "°C", degc: "°C", a: "A", v: "V", kv: "kV", w: "W", kw: "kW", hz: "Hz",
-  bar: "bar", kpa: "kPa", mpa: "MPa", rpm: "r/min", pct: "%", percent: "%", m: "m", mm: "mm", kn: "kN", ppm: "ppm", l_min: "l/min",
+  mm_s: "mm/s",
+  m_s: "m/s",
+  m3_s: "m³/s",
+  m3_h: "m³/h",
+  c: "°C",
+  degc: "°C",
+  a: "A",
+  v: "V",
+  kv: "kV",
+  w: "W",
+  kw: "kW",
+  hz: "Hz",
+  bar: "bar",
+  kpa: "kPa",
+  mpa: "MPa",
+  rpm: "r/min",
+  pct: "%",
+  percent: "%",
+  m: "m",
+  mm: "mm",
+  kn: "kN",
+  ppm: "ppm",
+  l_min: "l/min",
 };
 
 /** A sensor's name and unit, as its own name tells them: vibration_mm_s → ["vibration", "mm/s"]. */
