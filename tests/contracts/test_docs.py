@@ -29,7 +29,7 @@ def tracked() -> list[Path]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_in_a_document_exists(document: Path) -> None:
     context = click.Context(outstation)
-    for words in re.findall(r"(?<![/\w])outstation ((?:[a-z-]+ ?)+)", "\n".join(_code(document))):
+    for words in re.findall(r"(?:^|bin/)outstation ([a-z][a-z -]*)", "\n".join(_code(document)), re.MULTILINE):
         command: click.Command | None = outstation
         for word in words.split():
             if not isinstance(command, click.Group):
