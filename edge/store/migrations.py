@@ -49,6 +49,7 @@ CREATE TABLE decisions (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, prediction_id TEXT NOT NULL, event_id TEXT NOT NULL,
   subject TEXT NOT NULL, at INTEGER NOT NULL, play TEXT NOT NULL, deadline INTEGER NOT NULL) STRICT;
 CREATE INDEX decisions_event ON decisions (event_id);
+CREATE INDEX decisions_subject ON decisions (subject);
 -- When each play was last called for each subject, by the source's clock: it is not called again at once.
 CREATE TABLE episodes (
   subject TEXT NOT NULL, play TEXT NOT NULL, last_at INTEGER NOT NULL,

@@ -171,3 +171,13 @@ def test_the_journal_is_opened_by_one_sqlite_library_only(journal: Journal) -> N
     )
     assert seen.stdout.strip() == "False"
     assert open_read_only(journal.path).execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_notes_and_calls_are_found_without_reading_every_reading(journal: Journal) -> None:
+    plans: list[str] = []
+    connection = journal.readers.connection()
+    journal.events_after("note", 0, 10)
+    for kind in ("note", "call"):
+        sql = f"EXPLAIN QUERY PLAN SELECT seq FROM events WHERE kind = '{kind}' AND kind <> 'reading' AND seq > 0"
+        plans.extend(str(row[3]) for row in connection.execute(sql))
+    assert all("events_rare" in plan for plan in plans)
