@@ -1,6 +1,7 @@
 """The daemon: opens a site's parts, starts them in the order of the flow, and ends them in the reverse order."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -218,6 +219,8 @@ def _serve(opened: Opened, look: HealthLook) -> None:
     server = Server(app, web.host, web.port)
     watchdog = Watchdog(look, lambda: server.started)
     watchdog.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn takes them, and raises them again when it has ended
     try:
         server.run()
     except SystemExit:
