@@ -219,8 +219,8 @@ def _serve(opened: Opened, look: HealthLook) -> None:
     server = Server(app, web.host, web.port)
     watchdog = Watchdog(look, lambda: server.started)
     watchdog.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # uvicorn takes them, and raises them again when it has ended
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: None)  # uvicorn takes them, and raises them again when it has ended
     try:
         server.run()
     except SystemExit:
