@@ -36,7 +36,7 @@ environment() {
   }
   echo "Installing what $lock names …" >&2
   .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
-  .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+  PYTHONWARNINGS=ignore .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
   echo "$stamp" >.venv/stamp
 }
 
