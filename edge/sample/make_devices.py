@@ -28,7 +28,7 @@ TRAVEL_S = 46.0  # at full speed
 LOADING_S, UNLOADING_S = 24.0, 18.0
 SKIP_KN, PAYLOAD_KN = 38.0, 62.0
 LIGHT_LOADS = (5, 19)  # trips
-LONG_WAIT = (12, 75.0)  # trip, seconds
+LONG_WAIT = (12, 25.0)  # trip, seconds
 LOST = (811, 812)  # readings that never arrived
 TEMPERATURE_LAG_S = 600.0
 
@@ -99,10 +99,10 @@ def pump(r: Generator) -> dict[str, Course]:
         level[place], running[place] = now, on
     follow = _lagging(running, 4.0, start=1.0)
     inlet = 24 + 0.4 * np.sin(2 * np.pi * np.arange(n) / n)
-    flow: Course = 118 * follow + r.normal(0, 1.1, n) * running
+    flow: Course = 118 * follow + r.normal(0, 0.3, n) + r.normal(0, 1.1, n) * running
     return {
         "motor_current_a": np.round(41 * follow + r.normal(0, 0.4, n) * (0.2 + running), 1),
-        "flow_m3_h": flow.clip(min=0.0).round(1),
+        "flow_m3_h": flow.round(1),
         "pressure_bar": np.round(1.1 + 5.3 * follow + r.normal(0, 0.04, n), 2),
         "sump_level_m": np.round(level + r.normal(0, 0.004, n), 3),
         "motor_temp_c": np.round(

@@ -4,8 +4,8 @@ A *slot* is one sensor of one device. Everything that is known of it is a row of
 Its memories are counted in usual intervals between its readings, so that a sensor read every 10 ms and one read every
 hour are judged alike:
 
-    FAST    8 intervals     what it does now
-    MIDDLE  64 intervals    what it has been doing lately
+    FAST    12 intervals    what it does now
+    MIDDLE  96 intervals    what it has been doing lately
     SLOW    2,048 intervals what is usual
 
 An exponentially weighted mean with memory τ forgets by exp(-elapsed/τ) per elapsed interval, and a reading that is
@@ -54,12 +54,13 @@ FEATURES = (
     "rarity_lately",  # its fast mean
     "surprise",  # fast mean − slow mean of rarity
     "stuck",  # how long without any change, over the longest such time so far
+    "usual_still",  # log1p of the longest such time, half
     # others
     "late",  # fast mean of log(interval / usual interval), in its usual deviation
     "experience",  # log of the number of readings up to SLOW, 1 at a thousand
 )
 
-FAST, MIDDLE, SLOW = 8.0, 64.0, 2048.0
+FAST, MIDDLE, SLOW = 12.0, 96.0, 2048.0
 PEAK = 12.0  # intervals for which a peak is remembered
 LONGEST_GAP = 20.0  # intervals
 FEATURE_LIMIT = 8.0
@@ -75,7 +76,7 @@ CLIP_TIGHT, CLIP_TIGHT_SHARE = 1.5, 0.7785
 EXCEEDED = np.array([[0.02], [0.02], [0.02], [0.004]])  # shift, drift, spread, jump
 EXCEEDED_STEP = np.array([[0.004], [0.004], [0.004], [0.1]])
 EXCEEDED_FIRST = np.array([[2.0], [2.0], [2.0], [4.0]])  # step of the n-th reading, times n
-RANGE_STEP = 0.02  # how fast the usual range opens for readings outside it
+RANGE_STEP = 0.05  # how fast the usual range opens for readings outside it
 INTERVAL_MEMORY = 128.0  # readings
 LEARNING = 64.0  # readings during which everything is taken as usual
 FORGOTTEN_AFTER = np.array([[FAST], [MIDDLE], [SLOW], [PEAK], [4 * SLOW]])  # intervals
@@ -288,13 +289,14 @@ def _step(rows: Floats, at_us: Floats, x: Floats) -> tuple[Floats, Floats]:
                 np.minimum(np.abs(own_drift), 1e6) + 0.1,
                 np.minimum(step / spread, 1e6) + 0.1,
                 1 + known.peak,
+                1 + known.longest_still,
                 1 + np.minimum(seen, SLOW),
             ]
         )
     )
     logs[:3] *= 0.5
     sizes = np.stack([logs[3], logs[4], logs[0], logs[5]])
-    excess = _excess(rows[_USUAL : _USUAL + 4], sizes, seen, worth, first)
+    excess = _excess(rows[_USUAL : _USUAL + len(EXCEEDED)], sizes, seen, worth, first)
     np.maximum(_within(excess[3], -5, 5), np.where(first, -5, known.jump - elapsed / 4), out=known.jump)
 
     out = np.empty((len(FEATURES), len(x)))
@@ -307,12 +309,12 @@ def _step(rows: Floats, at_us: Floats, x: Floats) -> tuple[Floats, Floats]:
     out[9:12] = _within(excess[:3], -3, 4)
     out[12:15], out[15] = logs[:3], known.usual_jump
     out[16], out[17], out[18] = rarity, known.rarity_fast, known.rarity_fast - known.rarity_slow
-    out[19], out[20] = stuck, late
+    out[19], out[20], out[21] = stuck, 0.5 * logs[7], late
     warm_fast, warm_middle, warm_slow = 1 - decays[5], 1 - decays[6], 1 - decays[7]
-    out[:21] *= warm_fast
+    out[:22] *= warm_fast
     for place, warm in ((1, warm_middle), (2, warm_slow), (3, warm_middle), (9, warm_middle), (10, warm_slow)):
         out[place] *= warm
-    out[21] = logs[7] / np.log(1000.0)
+    out[22] = logs[8] / np.log(1000.0)
     np.clip(out, -FEATURE_LIMIT, FEATURE_LIMIT, out=out)
     return out.T, usual
 

@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 
 START_US = 1_772_000_000_000_000
 LEAST_BEFORE = 200  # readings before a fault
+TOO_EARLY = 150  # readings in which whatever comes is to be taken as normal
 LEAST_AFTER = 100
 SETTLED_AFTER = 30  # readings after a fault until the series counts as normal again
 
@@ -64,7 +65,7 @@ def _normal(r: Generator, n: int) -> Series:
         resolution = scale * 10 ** r.uniform(-2.5, -0.7)
         values = np.round(values / resolution) * resolution
     judged = np.ones(n, bool)
-    judged[: SETTLING.get(kind, 0)] = False
+    judged[TOO_EARLY : SETTLING.get(kind, 0)] = False
     return Series(at_us=_times(r, n), values=values, faulty=np.zeros(n, bool), judged=judged, kind=kind)
 
 
@@ -150,6 +151,19 @@ def _on_off(r: Generator, n: int) -> tuple[Floats, float]:
     return _switching(r, n, 2), _hiss(r)
 
 
+def _idling(r: Generator, n: int) -> tuple[Floats, Floats]:
+    """Works for a while and then rests, now and then for very long; at rest it may not even hiss."""
+    level, working = np.zeros(n), np.zeros(n)
+    rest, work = r.uniform(3, 40), r.uniform(3, 60)
+    place = int(r.integers(0, 20))
+    while place < n:
+        busy = int(work * r.uniform(0.5, 1.5)) + 1
+        level[place : place + busy] = r.normal(1, r.choice([0, 0.1]))
+        working[place : place + busy] = 1
+        place += busy + int(rest * r.lognormal(0, 0.8)) + 1
+    return _sluggish(r, 2 * level), _hiss(r) * np.maximum(working, r.choice([0, 0.02, 1]))
+
+
 def _duty(r: Generator, n: int) -> tuple[Floats, float]:
     period = r.integers(15, 160)
     on = (np.arange(n) + r.integers(0, period)) % period < period * r.uniform(0.08, 0.7)
@@ -160,6 +174,18 @@ def _duty(r: Generator, n: int) -> tuple[Floats, float]:
 def _bursts(r: Generator, n: int) -> tuple[Floats, float]:
     x = np.where(r.random(n) < 10 ** r.uniform(-2.5, -1), r.lognormal(0, r.uniform(0.2, 0.6), n), 0.0)
     return 3 * np.asarray(lfilter([1.0], [1, -r.uniform(0, 0.8)], x)), float(r.uniform(0.01, 0.3))
+
+
+def _chores(r: Generator, n: int) -> tuple[Floats, float]:
+    """Something short that comes back after long: a nightly job, a flushing, a test run."""
+    every = int(r.integers(80, 500))
+    due = np.arange(int(r.integers(0, 100)), n, every)
+    if r.random() < 0.5:
+        due = due + r.integers(0, every // 4, len(due))
+    x = np.zeros(n)
+    for begin in due:
+        x[begin : begin + r.integers(1, 7)] = r.normal(1, 0.1)
+    return float(r.choice([-1, 1])) * r.uniform(0.5, 5) * x, _hiss(r)
 
 
 def _counter(r: Generator, n: int) -> tuple[Floats, float]:
@@ -195,7 +221,7 @@ def _profile(r: Generator, n: int) -> tuple[Floats, float]:
     return course[(np.arange(n) + r.integers(0, period)) % period], float(r.choice([0, 0, 0.01, 0.1, 0.3]))
 
 
-KINDS: dict[str, Callable[[Generator, int], tuple[Floats, float]]] = {
+KINDS: dict[str, Callable[[Generator, int], tuple[Floats, float | Floats]]] = {
     "noise": _noise,
     "sine": _sine,
     "sines": _sines,
@@ -205,16 +231,17 @@ KINDS: dict[str, Callable[[Generator, int], tuple[Floats, float]]] = {
     "regimes": _regimes,
     "on-off": _on_off,
     "duty": _duty,
+    "idling": _idling,
     "bursts": _bursts,
+    "chores": _chores,
     "counter": _counter,
     "saw": _saw,
     "constant": _constant,
     "coarse": _coarse,
     "profile": _profile,
-    "profile of days": _profile,
 }
 # Readings until the course has been seen once: what is new before cannot be called normal.
-SETTLING = {"profile": 400, "profile of days": 400, "regimes": 200, "on-off": 100, "duty": 200}
+SETTLING = {"idling": 200, "profile": 400, "regimes": 200, "on-off": 200, "duty": 200, "chores": 600}
 
 
 # ---- faults ------------------------------------------------------------------------------------------------------
