@@ -82,12 +82,16 @@ class DeviceWindows:
     def update(self, events: Sequence[Event]) -> Windows:
         """Take the readings of a batch; events of other kinds and numbers that are not finite are passed over.
 
-        Raises InputInvalid when a single batch brings more sensors than are watched.
+        Raises InputInvalid when one event brings more sensors than are watched.
         """
-        self._batch += 1
         groups = [_group(event) for event in events]
         if not all(group in self._groups for group in groups):
-            self._admit(groups)
+            named = {(device, sensor): None for device, sensors in groups for sensor in sensors}
+            if len(named) > self._limit:
+                return self._in_halves(events)
+            self._admit(named)
+            for group in groups:
+                self._groups[group] = [self._slots[group[0], sensor] for sensor in group[1]]
         slots: list[int] = []
         sensors: list[str] = []
         values: list[float] = []
@@ -122,6 +126,7 @@ class DeviceWindows:
         self._spoke = np.zeros(len(names), np.int64)
 
     def _windows_of(self, slots: Ints, sensors: list[str], values: Floats, place: Ints, at_us: Ints) -> Windows:
+        self._batch += 1
         self._spoke[slots] = self._batch
         finite = np.isfinite(values)
         if not finite.all():
@@ -130,9 +135,24 @@ class DeviceWindows:
         features, usual = self._windows.update(slots, at_us, values)
         return Windows(event=place, sensor=sensors, value=values, usual=usual, features=features)
 
-    def _admit(self, groups: Sequence[Group]) -> None:
-        """Give slots to the sensors of a batch that have none."""
-        named = {(device, sensor): None for device, sensors in groups for sensor in sensors}
+    def _in_halves(self, events: Sequence[Event]) -> Windows:
+        middle = len(events) // 2
+        if not middle:
+            raise InputInvalid(
+                f"{events[0].subject} brings more sensors at once than the {self._limit:,} that are watched; let it "
+                "send fewer."
+            )
+        one, other = self.update(events[:middle]), self.update(events[middle:])
+        return Windows(
+            event=np.concatenate([one.event, other.event + middle]),
+            sensor=one.sensor + other.sensor,
+            value=np.concatenate([one.value, other.value]),
+            usual=np.concatenate([one.usual, other.usual]),
+            features=np.concatenate([one.features, other.features]),
+        )
+
+    def _admit(self, named: Mapping[Sensor, None]) -> None:
+        """Give slots to those of these sensors that have none."""
         fresh = [name for name in named if name not in self._slots]
         lacking = len(fresh) - (self._limit - len(self._slots))
         if lacking > 0:
@@ -149,15 +169,8 @@ class DeviceWindows:
             self._slots[name] = slot
         grown = len(self._names) - len(self._spoke)
         self._spoke = np.concatenate([self._spoke, np.zeros(grown, np.int64)])
-        for group in groups:
-            self._groups[group] = [self._slots[group[0], sensor] for sensor in group[1]]
 
     def _make_room(self, lacking: int, needed: Mapping[Sensor, None]) -> None:
-        if len(needed) > self._limit:
-            raise InputInvalid(
-                f"{len(needed):,} sensors came at once and at most {self._limit:,} are watched; "
-                "let the devices send fewer, or take smaller batches."
-            )
         silent = [slot for name, slot in self._slots.items() if name not in needed]
         silent.sort(key=self._spoke.__getitem__)
         gone = silent[: max(lacking, int(GIVEN_UP * self._limit))]

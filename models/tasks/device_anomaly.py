@@ -49,7 +49,7 @@ class DeviceAnomaly:
     def explain(self, features: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
         """The features [len(FEATURES)] of one reading with what each added to the log-odds, largest part first.
 
-        They add up to the log-odds less those of a reading as usual, to within the model's 8-bit steps (0.2).
+        They add up to the log-odds less those of a reading as usual, to within the model's 8-bit steps (0.3).
         """
         weights = self._model.run({INPUT: features[np.newaxis]})[WEIGHTS][0]
         order = np.argsort(-np.abs(weights), kind="stable")

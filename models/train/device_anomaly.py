@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -106,7 +107,10 @@ def main(data: Path | None, out: Path) -> None:
             measure(scorer(write_pack(Path(folder, name), model, threshold, learnt)), threshold, tests, tested, benches)
             for name, model in (("float", exact), ("int8", small))
         ]
-    write_pack(out, small, threshold, learnt, metrics[1])
+    in_float = [
+        msgspec.structs.replace(one, metric=f"{one.metric}, float") for one in metrics[0] if "AUC" in one.metric
+    ]
+    write_pack(out, small, threshold, learnt, metrics[1] + in_float)
     click.echo(f"threshold {threshold}")
     click.echo(f"{'':<90} float  INT8")
     for in_float, in_int8 in zip(*metrics, strict=True):
