@@ -1,19 +1,25 @@
 """The command `outstation score`: what a pack says of every line of a file."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from models.cli import json_option, packs_option
+from models.device_log import Line, read_device_log
 from models.errors import InputInvalid
 from models.pack import MANIFEST, Pack, read_pack
 from models.store import find_pack
 
+if TYPE_CHECKING:
+    from models.tasks.device_anomaly import DeviceAnomaly
+
 WORDS_SHOWN = 6
+READINGS_AT_ONCE = 2_000
 
 
 class TextLine(msgspec.Struct, frozen=True):
@@ -32,13 +38,18 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
 
     A pack for text reads the column or key `text`. It prints the labels that reach their thresholds and the words
     that made them; with --json every label's probability too. A line without a letter or digit gets no labels.
+
+    A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
+    anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
     """
     pack = read_pack(Path(name)) if (Path(name) / MANIFEST).is_file() else find_pack(name, packs)
     match pack.manifest.task:
         case "text-labels":
             rows = _text_rows(pack, file)
+        case "device-anomaly":
+            rows = _device_rows(pack, file)
         case task:
-            raise InputInvalid(f"{name} is a pack for {task}, which scores no files; name a pack for text.")
+            raise InputInvalid(f"{name} is a pack for {task}, which scores no files; name one for text or devices.")
     for row, plain in rows:
         click.echo(msgspec.json.encode(row).decode() if as_json else plain)
 
@@ -102,3 +113,68 @@ def _text(file: Path, number: int, line: bytes) -> str:
         return msgspec.json.decode(line, type=TextLine).text
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputInvalid(f'{file}, line {number}: not of the form {{"text": "…"}}: {error}.') from None
+
+
+# ---- packs for devices -------------------------------------------------------------------------------------------
+
+
+def _device_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """For every line what is printed of its most anomalous sensor: as an object, and for people."""
+    import numpy as np
+
+    from models.features.windows import SensorWindows
+    from models.runtime import load
+    from models.tasks.device_anomaly import DeviceAnomaly
+
+    anomaly = DeviceAnomaly(load(pack))
+    windows = SensorWindows()
+    slots: dict[tuple[str, str], int] = {}
+    lines = read_device_log(file)
+    while some := list(islice(lines, READINGS_AT_ONCE)):
+        names = [(line.device, sensor) for line in some for sensor in line.values]
+        places = np.array([slots.setdefault(name, len(slots)) for name in names], np.int64)
+        at_us = np.repeat(np.array([line.at for line in some], np.int64), [len(line.values) for line in some])
+        values = np.array([value for line in some for value in line.values.values()], np.float64)
+        features, usual = windows.update(places, at_us, values)
+        probability = anomaly.score(features)
+        first = 0
+        for line in some:
+            end = first + len(line.values)
+            if end > first:
+                worst = first + int(np.argmax(probability[first:end]))
+                weights = anomaly.explain(features[worst]) if probability[worst] >= anomaly.threshold else ()
+                yield _device_row(
+                    anomaly, line, names[worst][1], float(probability[worst]), float(usual[worst]), weights
+                )
+            else:
+                yield _device_row(anomaly, line, "", 0.0, 0.0, ())
+            first = end
+
+
+def _device_row(
+    anomaly: "DeviceAnomaly",
+    line: Line,
+    sensor: str,
+    probability: float,
+    usual: float,
+    weights: Sequence[tuple[str, float]],
+) -> tuple[dict[str, Any], str]:
+    reasons = [(name, round(weight, 3)) for name, weight in weights if weight > 0][:WORDS_SHOWN]
+    row = {
+        "line": line.line,
+        "pack": anomaly.name,
+        "version": anomaly.version,
+        "time": line.time,
+        "device": line.device,
+        "labels": [anomaly.label] if weights else [],
+        "probabilities": {anomaly.label: round(probability, 6)},
+        "sensor": sensor,
+        "value": line.values.get(sensor),
+        "usual": round(usual, 6),
+        "weights": reasons,
+    }
+    plain = f"{line.line}: {line.device} {sensor} {probability:.2f}"
+    if weights:
+        why = ", ".join(name for name, _ in reasons)
+        plain = f"{plain} {anomaly.label}: {line.values[sensor]:g}, usually {usual:.4g} ({why})"
+    return row, plain

@@ -4,11 +4,13 @@ import csv
 import datetime as dt
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from edge.events import Event, Reading
@@ -18,6 +20,7 @@ from models.errors import InputInvalid, PackInvalid
 from models.features.windows import FEATURES
 from models.pack import Pack, read_pack
 from models.runtime import load
+from models.score import score as score_command
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.train.device_anomaly import features_of, fit, layer, scorer, whole, write_pack
 from models.train.quantize import quantize_layers
@@ -199,3 +202,66 @@ def test_a_pack_that_does_not_fit_is_refused(change: dict[str, object], says: st
 
     with pytest.raises(PackInvalid, match=says):
         DeviceAnomaly(Other())
+
+
+# ---- the command -------------------------------------------------------------------------------------------------
+
+
+def scored(file: Path) -> list[dict[str, Any]]:
+    result = CliRunner().invoke(score_command, [str(SHIPPED), str(file), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    return [msgspec.json.decode(line) for line in result.stdout.splitlines()]
+
+
+def test_the_command_prints_a_prediction_a_line_and_says_why_it_calls() -> None:
+    rows = scored(INBOX / "hoist-07.csv")
+    assert [row["line"] for row in rows] == list(range(2, len(rows) + 2))
+    assert len(rows) == len(sample_log("hoist-07"))
+    called = [row for row in rows if row["labels"]]
+    assert called[0]["sensor"] == "vibration_mm_s"
+    assert called[0]["value"] > called[0]["usual"]
+    assert called[0]["weights"][0][1] > 0
+    assert all(row["time"][11:16] >= "06:38" for row in called)
+
+
+def test_json_lines_are_scored_like_the_same_csv(tmp_path: Path) -> None:
+    csv_file, flat, nested = tmp_path / "log.csv", tmp_path / "log.jsonl", tmp_path / "nested.jsonl"
+    events = sample_log("pump-03")[:300]
+    names = list(events[0].data.values)  # type: ignore[union-attr]  # these are readings
+    rows = [(event.at, [event.data.values[name] for name in names]) for event in events]  # type: ignore[union-attr]
+    csv_file.write_text(
+        "\n".join([",".join(["time", "device", *names]), *(f"{at},pump-03,{','.join(map(str, v))}" for at, v in rows)])
+    )
+    readings = [(at, dict(zip(names, values, strict=True))) for at, values in rows]
+    flat.write_bytes(
+        b"\n".join(msgspec.json.encode({"time": at, "device": "pump-03", "note": "x"} | v) for at, v in readings)
+    )
+    nested.write_bytes(
+        b"\n".join(msgspec.json.encode({"time": at, "device": "pump-03", "values": v}) for at, v in readings)
+    )
+    said = [
+        [(row["time"], row["sensor"], row["probabilities"]) for row in scored(file)]
+        for file in (csv_file, flat, nested)
+    ]
+    assert said[0] == said[1] == said[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("log.csv", "device,x\na,1\n", "no column `time`"),
+        ("log.csv", "time,device,x\n2026-03-12T06:00:00Z,a,1\n2026-03-12T06:00:02Z,a,much\n", "line 3: x is 'much'"),
+        ("log.csv", "time,device,x\n2026-03-12T06:00:00Z,a\n", "line 2: has not as many cells"),
+        ("log.csv", "time,device,x\nyesterday,a,1\n", "line 2: time is 'yesterday'"),
+        ("log.csv", "time,device,x\n1,a,nan\n", "line 2: x is nan"),
+        ("log.jsonl", '{"time": 1, "x": 1}\n[1]\n', "line 2: not a JSON object"),
+        ("log.jsonl", '{"x": 1}\n', "line 1: time is None"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_named(tmp_path: Path, name: str, text: str, says: str) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    with pytest.raises(InputInvalid) as caught:
+        scored(file)
+    assert says in str(caught.value)
+    assert str(file) in str(caught.value)

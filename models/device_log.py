@@ -1,0 +1,102 @@
+"""Device logs as files: lines with a time, a device and its sensors' numbers, as `outstation score` reads them."""
+
+import csv
+import datetime as dt
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from models.errors import InputInvalid
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LAST_US = 253_402_300_799_999_999  # the end of the year 9999
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line: its 1-based number, the time as it was written and in µs since the Unix epoch, the finite numbers."""
+
+    line: int
+    time: str
+    at: int
+    device: str
+    values: dict[str, float]
+
+
+def read_device_log(file: Path) -> Iterator[Line]:
+    """The lines of a CSV file with the columns `time`, `device` and one for each sensor (*.csv), or of JSON lines with
+    those keys, the sensors flat or in `values`.
+
+    A time is RFC 3339 (UTC where it has no offset) or a number of seconds, milliseconds or microseconds since the Unix
+    epoch. Without `device` all lines are of one, named after the file. Empty cells and texts in JSON are passed over.
+    Raises InputInvalid at the first line that does not fit.
+    """
+    try:
+        if file.suffix == ".csv":
+            yield from _csv_lines(file)
+        else:
+            with file.open("rb") as lines:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield _line(file, number, _json_fields(file, number, line))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputInvalid(f"{file} is not a CSV file in UTF-8: {error}; save it as one.") from None
+
+
+def _csv_lines(file: Path) -> Iterator[Line]:
+    with file.open(encoding="utf-8-sig", newline="") as source:
+        rows = csv.DictReader(source, strict=True)
+        if "time" not in (rows.fieldnames or ()):
+            raise InputInvalid(f"{file}: the header has no column `time`; add it.")
+        for row in rows:
+            if None in row or None in row.values():
+                raise InputInvalid(f"{file}, line {rows.line_num}: has not as many cells as the header; mend it.")
+            yield _line(file, rows.line_num, {name: _cell(file, rows.line_num, name, row[name]) for name in row})
+
+
+def _cell(file: Path, number: int, name: str, text: str) -> object:
+    if name in ("time", "device") or not text.strip():
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputInvalid(f"{file}, line {number}: {name} is {text!r}, which is no number; leave it empty.") from None
+
+
+def _json_fields(file: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputInvalid(f"{file}, line {number}: not a JSON object: {error}.") from None
+
+
+def _line(file: Path, number: int, fields: Mapping[str, Any]) -> Line:
+    try:
+        at = _time_us(fields.get("time"))
+    except (ValueError, OverflowError):
+        raise InputInvalid(f"{file}, line {number}: time is {fields.get('time')!r}; write RFC 3339.") from None
+    nested = fields.get("values")
+    sensors = nested if isinstance(nested, dict) else {k: v for k, v in fields.items() if k not in ("time", "device")}
+    values = {k: float(v) for k, v in sensors.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise InputInvalid(f"{file}, line {number}: {name} is {value}, which is not finite; leave it out.")
+    device = fields.get("device") or file.stem
+    return Line(line=number, time=str(fields["time"]), at=at, device=str(device), values=values)
+
+
+def _time_us(value: object) -> int:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise ValueError("not a time")  # noqa: TRY004 - one exception for all that is no time
+    try:
+        number = float(value)
+    except ValueError:
+        moment = dt.datetime.fromisoformat(str(value).strip())
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        return (aware - _EPOCH) // dt.timedelta(microseconds=1)
+    for limit, factor in ((1e11, 1_000_000), (1e14, 1_000), (_LAST_US, 1)):
+        if 0 <= number < limit:
+            return round(number * factor)
+    raise ValueError("not a time")
