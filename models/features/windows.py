@@ -85,7 +85,7 @@ WARM_AFTER = np.array([[48.0], [96.0], [192.0]])  # readings until a fast, middl
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a slot, a row for each figure, in the slots' order of one batch."""
+    """What is known of slots: a row for each figure, several rows where _HEIGHTS says so, in the order of one batch."""
 
     seen: Floats  # readings so far
     at_us: Floats  # time of the last
@@ -97,37 +97,45 @@ class _Known:
     smallest_step: Floats  # between unequal neighbours: the sensor's resolution; inf before there is one
     still: Floats  # intervals since the value changed
     longest_still: Floats
-    fast: Floats
+    weights: Floats  # of all readings so far in the fast, middle, slow means
+    lately: Floats  # fast means of the reading, of beyond, of rarity
     middle: Floats
     slow: Floats
-    fast_weight: Floats
-    middle_weight: Floats
-    slow_weight: Floats
     variance: Floats
-    shift_variance: Floats
-    drift_variance: Floats
-    slope_variance: Floats
-    spread_fast: Floats  # variance around the fast mean
-    spread_slow: Floats
-    rough_fast: Floats  # mean squared difference of neighbours
-    rough_slow: Floats
+    own_variance: Floats  # of shift, drift, slope
+    spread_lately: Floats  # fast means of the squared step from the fast mean, and from the reading before
+    spread_usual: Floats  # their slow means
     low: Floats
     high: Floats
-    beyond: Floats
     peak: Floats
     jump: Floats
-    rarity_fast: Floats
-    rarity_slow: Floats
-    usual_shift: Floats
-    usual_drift: Floats
-    usual_spread: Floats
-    usual_jump: Floats
+    rarity: Floats  # slow mean
+    usual_size: Floats  # of shift, drift, spread, jump: that which is rarely exceeded
+    bins: Floats  # readings by asinh(value)
 
 
-_NAMES = [field.name for field in fields(_Known)]
-_FIGURES = len(_NAMES)
-_ROW = _FIGURES + BINS
-_USUAL = _NAMES.index("usual_shift")
+_HEIGHTS = {
+    "weights": 3,
+    "lately": 3,
+    "own_variance": 3,
+    "spread_lately": 2,
+    "spread_usual": 2,
+    "usual_size": len(EXCEEDED),
+    "bins": BINS,
+}
+
+
+def _places() -> tuple[list[int | slice], int]:
+    """Where in a slot's row each field of _Known is, and how long a row is."""
+    places: list[int | slice] = []
+    end = 0
+    for field in fields(_Known):
+        begin, end = end, end + _HEIGHTS.get(field.name, 1)
+        places.append(slice(begin, end) if field.name in _HEIGHTS else begin)
+    return places, end
+
+
+_PLACES, _ROW = _places()
 _HEADER = struct.Struct("<8sHHI")  # what it is, its layout, figures in a row, rows
 _MAGIC, _LAYOUT = b"OSWINDOW", 1
 
@@ -223,100 +231,92 @@ def _rounds(slots: Ints) -> list[Ints] | list[slice]:
 
 def _step(rows: Floats, at_us: Floats, x: Floats) -> tuple[Floats, Floats]:
     """One reading of each slot: moves `rows` [_ROW, n] in place; gives features [n, F] and the usual value [n]."""
-    known = _Known(*rows[:_FIGURES])
-    bins = rows[_FIGURES:]
+    known = _Known(*[rows[place] for place in _PLACES])
     seen = known.seen.copy()
     first = seen == 0
     if first.any():
-        for row in (known.last, known.before_last, known.fast, known.middle, known.slow, known.low, known.high):
-            np.copyto(row, x, where=first)
-        np.copyto(known.smallest_step, np.inf, where=first)
+        _begin(known, x, first)
     usual = known.slow.copy()
 
     elapsed, lateness = _clock(known, at_us, first)
     decays = np.exp(np.concatenate([-elapsed / FORGOTTEN_AFTER, -seen / WARM_AFTER]))
-    surprise = known.rarity_fast - known.rarity_slow
+    warm = 1 - decays[5:]
+    surprise = known.lately[2] - known.rarity
     worth = np.where(seen < LEARNING, 1.0, 1 / (1 + 3 * _within(surprise - 0.5, 0, 1)))
-    fast, middle, slow = _weights(known, decays, worth)
+    known.weights *= decays[:3]
+    known.weights[:2] += 1
+    known.weights[2] += worth
+    fast, middle, slow = 1 / known.weights
+    slow *= worth
 
     # Where the value stands in what is usual, before it is learnt.
     size = np.abs(known.slow)
     floor = np.where(np.isfinite(known.smallest_step), 0.5 * known.smallest_step, 1e-4 * size) + 1e-6 * size + 1e-12
     deviation = np.maximum(np.sqrt(known.variance), floor)
     value = (x - known.slow) / deviation
-    step = np.abs(x - known.fast)
-    spread = np.maximum(np.sqrt(known.spread_slow), floor)
-    difference = np.abs(x - known.last)
-    rough = np.maximum(np.sqrt(known.rough_slow), floor)
-    rarity = _rarity(bins, value, worth, decays[2], known.slow_weight)
+    steps = np.abs(x - np.stack([known.lately[0], known.last]))
+    spreads = np.maximum(np.sqrt(known.spread_usual), floor)
+    rarity = _rarity(known.bins, value, worth, decays[2], known.weights[2])
     beyond = _beyond(known, x, floor + 0.1 * deviation, np.maximum(RANGE_STEP, 2 / (seen + 2)) * worth, 1 - decays[4])
 
-    # Learn it.
+    # Learn it. The median of three keeps a single wild reading out of the means of what it does lately.
+    middling = np.maximum(np.minimum(x, known.last), np.minimum(np.maximum(x, known.last), known.before_last))
     np.maximum(np.minimum(np.abs(value), 1e6), known.peak * decays[3], out=known.peak)
+    known.lately += fast * (np.stack([middling, beyond, rarity]) - known.lately)
+    known.middle += middle * _within(middling - known.middle, -FEATURE_LIMIT * deviation, FEATURE_LIMIT * deviation)
     known.slow += slow * _within(value, -CLIP_MEAN, CLIP_MEAN) * deviation
     known.variance += slow * (np.square(_within(value, -CLIP, CLIP) * deviation) - known.variance)
-    known.spread_slow += slow * (np.square(np.minimum(step, CLIP * spread)) - known.spread_slow)
-    known.spread_fast += fast * (np.square(np.minimum(step, FEATURE_LIMIT * spread)) - known.spread_fast)
-    known.rough_slow += slow * (np.square(np.minimum(difference, CLIP * rough)) - known.rough_slow)
-    known.rough_fast += fast * (np.square(np.minimum(difference, FEATURE_LIMIT * rough)) - known.rough_fast)
-    # The median of three keeps a single wild reading out of the fast means.
-    last, before = known.last, known.before_last
-    middling = np.maximum(np.minimum(x, last), np.minimum(np.maximum(x, last), before))
-    known.fast += fast * (middling - known.fast)
-    known.middle += middle * _within(middling - known.middle, -FEATURE_LIMIT * deviation, FEATURE_LIMIT * deviation)
-    known.beyond += fast * (beyond - known.beyond)
-    known.rarity_fast += fast * (rarity - known.rarity_fast)
-    known.rarity_slow += slow * (np.minimum(rarity, known.rarity_slow + 3) - known.rarity_slow)
-    stuck = _stillness(known, difference, elapsed, decays[4])
+    known.spread_lately += fast * (np.square(np.minimum(steps, FEATURE_LIMIT * spreads)) - known.spread_lately)
+    known.spread_usual += slow * (np.square(np.minimum(steps, CLIP * spreads)) - known.spread_usual)
+    known.rarity += slow * (np.minimum(rarity, known.rarity + 3) - known.rarity)
+    stuck = _stillness(known, steps[1], elapsed, decays[4])
     late = _late(known, lateness, fast, slow)
-    known.before_last[:] = last
+    known.before_last[:] = known.last
     known.last[:] = x
     known.seen += 1
 
-    shift, drift, slope = known.fast - known.slow, known.middle - known.slow, known.fast - known.middle
-    least = 0.1 * deviation
-    own_shift = _own_deviations(known.shift_variance, shift, least, slow)
-    own_drift = _own_deviations(known.drift_variance, drift, least, slow)
-    own_slope = _own_deviations(known.slope_variance, slope, least, slow)
+    fast_mean = known.lately[0]
+    apart = np.stack([fast_mean - known.slow, known.middle - known.slow, fast_mean - known.middle])
+    own = _own_deviations(known.own_variance, apart, 0.1 * deviation, slow)
     tiny = np.square(floor)
     logs = np.log(
-        np.stack(
+        np.concatenate(
             [
-                (known.spread_fast + tiny) / (known.spread_slow + tiny),
-                (known.rough_fast + tiny) / (known.rough_slow + tiny),
-                (known.rough_slow + tiny) / (known.variance + tiny),
-                np.minimum(np.abs(own_shift), 1e6) + 0.1,
-                np.minimum(np.abs(own_drift), 1e6) + 0.1,
-                np.minimum(step / spread, 1e6) + 0.1,
-                1 + known.peak,
-                1 + known.longest_still,
-                1 + np.minimum(seen, SLOW),
+                (known.spread_lately + tiny) / (known.spread_usual + tiny),
+                np.minimum(np.abs(own[:2]), 1e6) + 0.1,
+                [
+                    np.minimum(steps[0] / spreads[0], 1e6) + 0.1,
+                    (known.spread_usual[1] + tiny) / (known.variance + tiny),
+                    1 + known.peak,
+                    1 + known.longest_still,
+                    1 + np.minimum(seen, SLOW),
+                ],
             ]
         )
     )
-    logs[:3] *= 0.5
-    sizes = np.stack([logs[3], logs[4], logs[0], logs[5]])
-    excess = _excess(rows[_USUAL : _USUAL + len(EXCEEDED)], sizes, seen, worth, first)
+    spread, roughness, texture = 0.5 * logs[0], 0.5 * logs[1], 0.5 * logs[5]
+    excess = _excess(known.usual_size, np.stack([logs[2], logs[3], spread, logs[4]]), seen, worth, first)
     np.maximum(_within(excess[3], -5, 5), np.where(first, -5, known.jump - elapsed / 4), out=known.jump)
 
     out = np.empty((len(FEATURES), len(x)))
-    out[0] = value
-    out[1], out[2], out[3] = own_shift, own_drift, own_slope
-    out[4], out[5] = shift / deviation, drift / deviation
-    out[6] = 10 * known.beyond
+    out[0], out[1:4], out[4:6], out[6] = value, own, apart[:2] / deviation, 10 * known.lately[1]
     np.arcsinh(out[:7], out=out[:7])
-    out[7], out[8] = logs[6], known.jump
-    out[9:12] = _within(excess[:3], -3, 4)
-    out[12:15], out[15] = logs[:3], known.usual_jump
-    out[16], out[17], out[18] = rarity, known.rarity_fast, known.rarity_fast - known.rarity_slow
+    out[7], out[8], out[9:12] = logs[6], known.jump, _within(excess[:3], -3, 4)
+    out[12], out[13], out[14], out[15] = spread, roughness, texture, known.usual_size[3]
+    out[16], out[17], out[18] = rarity, known.lately[2], known.lately[2] - known.rarity
     out[19], out[20], out[21] = stuck, 0.5 * logs[7], late
-    warm_fast, warm_middle, warm_slow = 1 - decays[5], 1 - decays[6], 1 - decays[7]
-    out[:22] *= warm_fast
-    for place, warm in ((1, warm_middle), (2, warm_slow), (3, warm_middle), (9, warm_middle), (10, warm_slow)):
-        out[place] *= warm
+    out[:22] *= warm[0]
+    out[1:4] *= warm[[1, 2, 1]]
+    out[9:11] *= warm[1:]
     out[22] = logs[8] / np.log(1000.0)
-    np.clip(out, -FEATURE_LIMIT, FEATURE_LIMIT, out=out)
-    return out.T, usual
+    return np.minimum(np.maximum(out, -FEATURE_LIMIT), FEATURE_LIMIT).T, usual
+
+
+def _begin(known: _Known, x: Floats, first: NDArray[np.bool_]) -> None:
+    """Give new slots their first reading as all that is known."""
+    for row in (known.last, known.before_last, known.lately[0], known.middle, known.slow, known.low, known.high):
+        np.copyto(row, x, where=first)
+    np.copyto(known.smallest_step, np.inf, where=first)
 
 
 def _within(x: Floats, least: float | Floats, most: float | Floats) -> Floats:
@@ -335,17 +335,6 @@ def _clock(known: _Known, at_us: Floats, first: NDArray[np.bool_]) -> tuple[Floa
     usual[:] = np.where(comparable, moved, np.where((usual == 0) & (gap > 0) & ~first, gap, usual))
     known.at_us[:] = at_us
     return np.maximum(ratio, 0.1), np.log(ratio)
-
-
-def _weights(known: _Known, decays: Floats, worth: Floats) -> tuple[Floats, Floats, Floats]:
-    """The weight of this reading in the fast, middle and slow means."""
-    known.fast_weight *= decays[0]
-    known.fast_weight += 1
-    known.middle_weight *= decays[1]
-    known.middle_weight += 1
-    known.slow_weight *= decays[2]
-    known.slow_weight += worth
-    return 1 / known.fast_weight, 1 / known.middle_weight, worth / known.slow_weight
 
 
 def _rarity(bins: Floats, value: Floats, worth: Floats, decay: Floats, weight: Floats) -> Floats:
@@ -391,7 +380,7 @@ def _late(known: _Known, lateness: Floats, fast: Floats, slow: Floats) -> Floats
 
 
 def _own_deviations(variance: Floats, difference: Floats, least: Floats, weight: Floats) -> Floats:
-    """A difference of means in its own usual deviations; then learns it."""
+    """Differences of means in their own usual deviations; then learns them."""
     deviation = np.maximum(np.sqrt(variance), least)
     own = difference / deviation
     variance += weight * (np.square(_within(own, -CLIP_TIGHT, CLIP_TIGHT) * deviation) / CLIP_TIGHT_SHARE - variance)
