@@ -21,6 +21,7 @@ that was switched off, or whose clock leapt forward, has not forgotten what is u
 """
 
 import struct
+import zlib
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -136,8 +137,9 @@ def _places() -> tuple[list[int | slice], int]:
 
 
 _PLACES, _ROW = _places()
-_HEADER = struct.Struct("<8sHHI")  # what it is, its layout, figures in a row, rows
-_MAGIC, _LAYOUT = b"OSWINDOW", 1
+_HEADER = struct.Struct("<8sII")  # what it is, its layout, rows
+_MAGIC = b"OSWINDOW"
+_LAYOUT = zlib.crc32(repr([(field.name, _HEIGHTS.get(field.name)) for field in fields(_Known)]).encode())
 
 
 class SensorWindows:
@@ -187,7 +189,7 @@ class SensorWindows:
     def snapshot(self, count: int) -> bytes:
         """The first `count` slots as bytes for `restore`."""
         self._reach(count)
-        head = _HEADER.pack(_MAGIC, _LAYOUT, _ROW, count)
+        head = _HEADER.pack(_MAGIC, _LAYOUT, count)
         return head + self._rows[:count].astype("<f8").tobytes()
 
     def restore(self, kept: bytes) -> int:
@@ -196,11 +198,11 @@ class SensorWindows:
         Raises InputInvalid when `kept` is damaged or of another layout: then build the windows anew from the readings.
         """
         try:
-            magic, layout, width, count = _HEADER.unpack_from(kept)
+            magic, layout, count = _HEADER.unpack_from(kept)
         except struct.error:
-            magic, layout, width, count = b"", 0, 0, 0
+            magic, layout, count = b"", 0, 0
         whole = len(kept) == _HEADER.size + count * _ROW * 8
-        if (magic, layout, width) != (_MAGIC, _LAYOUT, _ROW) or not whole or count > self._limit:
+        if (magic, layout) != (_MAGIC, _LAYOUT) or not whole or count > self._limit:
             raise InputInvalid("these are not windows that this version kept; build them anew from the readings.")
         rows = np.frombuffer(kept, "<f8", offset=_HEADER.size).reshape(count, _ROW)
         self._rows = np.zeros((max(count, min(self._limit, 1024)), _ROW))
