@@ -112,7 +112,7 @@ class Pipeline:
             for place in np.flatnonzero(loudest >= pack.threshold).tolist():
                 self._decide_reading(events[place], pack, windows, place, int(rows[place]), probability, conclusions)
         self._conclude(
-            conclusions.made(self._decider, self._device_states(events, scores)),
+            conclusions.made(self._decider, devices=self._device_states(events, scores)),
             cursor=("reading", batch[-1][0]),
             window_state=self._windows_to_keep(),
         )
@@ -173,10 +173,9 @@ class Pipeline:
         if heard.missing:
             self._put_off[heard.event.id] = (heard.missing, time.monotonic() + PACK_WAIT_S)
             return True
-        if heard.fault:
-            self._journal.refuse(Refusal(source="calls", name=heard.event.subject, reason=heard.fault)).result()
+        refusals = [Refusal(source="calls", name=heard.event.subject, reason=heard.fault)] if heard.fault else []
         self._conclude(
-            self._understand(self._signals(heard)),
+            self._understand(self._signals(heard), refusals),
             progress=Progress(event_id=heard.event.id, done=heard.ended, seconds=heard.seconds),
         )
         return True
@@ -214,7 +213,7 @@ class Pipeline:
         utterances = [s.data for s in [*earlier, *spoken] if isinstance(s.data, Utterance)]
         return [*spoken, Signal(at=event.at, event_id=event.id, subject=event.subject, data=talk(utterances))]
 
-    def _understand(self, signals: Sequence[Signal]) -> Conclusions:
+    def _understand(self, signals: Sequence[Signal], refusals: Sequence[Refusal] = ()) -> Conclusions:
         """Signals with words through infer and decide."""
         by_id = {signal.id: signal for signal in signals}
         conclusions = _Conclusions()
@@ -227,7 +226,7 @@ class Pipeline:
             conclusions.predictions.append(prediction)
             for play in self._decider.begin(prediction.subject, prediction.label, prediction.at, speaker):
                 conclusions.add(*decide(prediction, signal.event_id, play, now_us()))
-        return conclusions.made(self._decider, [])
+        return conclusions.made(self._decider, refusals=refusals)
 
     # ---- the journal -----------------------------------------------------------------------------------------
 
@@ -314,7 +313,9 @@ class _Conclusions:
         self._decisions.append(decision)
         self._actions.extend(actions)
 
-    def made(self, decider: Decider, devices: list[DeviceState]) -> Conclusions:
+    def made(
+        self, decider: Decider, *, devices: Sequence[DeviceState] = (), refusals: Sequence[Refusal] = ()
+    ) -> Conclusions:
         return Conclusions(
             signals=self.signals,
             predictions=self.predictions,
@@ -322,4 +323,5 @@ class _Conclusions:
             actions=self._actions,
             episodes=decider.take_moved(),
             devices=devices,
+            refusals=refusals,
         )

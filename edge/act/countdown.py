@@ -10,7 +10,7 @@ import time
 import structlog
 
 from edge.act.channels import Channels
-from edge.errors import Conflict
+from edge.errors import Conflict, JournalError
 from edge.events import Action, State, now_us
 from edge.store.journal import Journal
 
@@ -52,7 +52,11 @@ class Countdown:
     def _run(self) -> None:
         while self._running:
             seen = self._journal.commits
-            self.settle()
+            try:
+                self.settle()
+            except JournalError as error:  # the disk is full: what is due waits, and is done when there is room again
+                log.error("actions wait", reason=str(error))
+                time.sleep(LOOK_S)
             self._journal.wait(seen, LOOK_S)
 
     def _attend(self, action: Action, state: State) -> None:

@@ -137,12 +137,12 @@ class Bus:
 
     def _take(self, connection: int, batch: Sequence[mqtt.MQTTMessage]) -> None:
         """Accept the messages that came on a connection, however long the disk makes us wait, then acknowledge them."""
-        offers = [offer for message in batch if (offer := self._offer(message)) is not None]
         while True:
             try:
+                offers = [offer for message in batch if (offer := self._offer(message)) is not None]
                 self._journal.accept(offers).result()
                 break
-            except JournalError as error:
+            except (JournalError, OSError) as error:  # OSError: what is refused cannot be kept aside either
                 self.setbacks += 1
                 log.error("readings wait, unacknowledged", reason=str(error))
                 if self._stopping.wait(DISK_WAIT_S):

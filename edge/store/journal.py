@@ -63,6 +63,14 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
     readings: int
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """An input that was kept aside: where it came from, its name, and one sentence why."""
+
+    source: str
+    name: str
+    reason: str
+
+
 class Conclusions(msgspec.Struct, frozen=True, kw_only=True):
     """What a step made of its events. `episodes` tells when a play was last called for a subject."""
 
@@ -72,14 +80,7 @@ class Conclusions(msgspec.Struct, frozen=True, kw_only=True):
     actions: Sequence[Action] = ()
     episodes: dict[tuple[str, str], int] = {}
     devices: Sequence[DeviceState] = ()
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """An input that was kept aside: where it came from, its name, and one sentence why."""
-
-    source: str
-    name: str
-    reason: str
+    refusals: Sequence[Refusal] = ()
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,15 +161,7 @@ class Journal:
     def refuse(self, refusal: Refusal) -> Future[None]:
         """Write down that an input was kept aside."""
 
-        def job(connection: apsw.Connection) -> None:
-            connection.execute(
-                "INSERT INTO refusals (at, source, name, reason) VALUES (?, ?, ?, ?)",
-                (now_us(), refusal.source, refusal.name, refusal.reason),
-            )
-            seq = connection.last_insert_rowid()
-            connection.execute("INSERT INTO feed (kind, id) VALUES ('refusal', ?)", (str(seq),))
-
-        return self._writer.submit(job)
+        return self._writer.submit(lambda connection: _refuse(connection, refusal))
 
     # ---- what the steps make of it ---------------------------------------------------------------------------
 
@@ -222,6 +215,8 @@ class Journal:
                     for d in conclusions.devices
                 ),
             )
+            for refusal in conclusions.refusals:
+                _refuse(connection, refusal)
             if cursor is not None:
                 connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", cursor)
                 if window_state is not None:
@@ -323,6 +318,15 @@ def _new_events(connection: apsw.Connection, offer: Offer) -> list[Event]:
 def _is_new(connection: apsw.Connection, key: bytes) -> bool:
     connection.execute("INSERT OR IGNORE INTO offers VALUES (?)", (key,))
     return connection.changes() == 1
+
+
+def _refuse(connection: apsw.Connection, refusal: Refusal) -> None:
+    connection.execute(
+        "INSERT INTO refusals (at, source, name, reason) VALUES (?, ?, ?, ?)",
+        (now_us(), refusal.source, refusal.name, refusal.reason),
+    )
+    seq = connection.last_insert_rowid()
+    connection.execute("INSERT INTO feed (kind, id) VALUES ('refusal', ?)", (str(seq),))
 
 
 def _announce(connection: apsw.Connection, records: Sequence[Record]) -> None:

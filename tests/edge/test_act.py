@@ -1,16 +1,21 @@
 """Actions fire when they should, once, and what they do survives a crash between doing and saying so."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import pytest
+from structlog.testing import capture_logs
 
 from edge.act.channels import Channels
 from edge.act.countdown import Countdown
+from edge.errors import JournalError
 from edge.events import Action, now_us
 from edge.site import Site
 from edge.store.journal import Conclusions, Journal
 from tests.records import an_action
+from tests.waiting import until
 
 MINUTE_US = 60_000_000
 
@@ -78,6 +83,35 @@ def test_what_was_fired_before_a_kill_is_performed_after_it_under_the_same_name(
     Countdown(journal, channels).settle()
     assert states(journal, [action]) == ["done"]
     assert [file.name for file in hooks(site)] == [f"{action.id}.json"]
+
+
+def test_a_full_disk_holds_actions_up_and_does_not_end_the_countdown(site: Site, journal: Journal) -> None:
+    now = now_us()
+    due = an_action(channel="webhook", at=now, fires_at=now, due=now + 10 * MINUTE_US)
+    propose(journal, due)
+    pages = journal._writer.submit(lambda connection: connection.pragma("page_count")).result()
+    journal._writer.submit(lambda connection: connection.pragma("max_page_count", pages)).result()
+    filler = an_action(what={"en": "x" * 100_000})
+    with pytest.raises(JournalError):
+        propose(journal, filler)
+    _fill_last_page(journal)
+    countdown = Countdown(journal, Channels(None, site.webhooks))
+    countdown.start()
+    try:
+        with capture_logs() as logs:
+            until(lambda: any(entry["event"] == "actions wait" for entry in logs), "the full disk was noticed")
+        journal._writer.submit(lambda connection: connection.pragma("max_page_count", 1_000_000)).result()
+        until(lambda: states(journal, [due]) == ["done"], "the action is done when there is room again")
+    finally:
+        countdown.stop()
+    assert len(hooks(site)) == 1
+
+
+def _fill_last_page(journal: Journal) -> None:
+    """Small transitions until not even one more fits."""
+    with contextlib.suppress(JournalError):
+        while True:
+            propose(journal, an_action(due=now_us() + 10 * MINUTE_US))
 
 
 def test_a_command_waits_for_the_bus_and_fails_at_its_deadline(site: Site, journal: Journal) -> None:

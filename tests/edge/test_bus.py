@@ -1,5 +1,6 @@
 """Readings over MQTT, with a real broker: acknowledged only when they are in the journal, and never twice."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,12 +12,13 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.children import broker as site_broker
+from edge.errors import JournalError
 from edge.events import Event, Reading
 from edge.site import Bus as BusSettings
 from edge.site import Site, Topic
 from edge.sources.bus import Bus
 from edge.sources.refused import RefusedFolder
-from edge.store.journal import Journal
+from edge.store.journal import Journal, Refusal
 from edge.store.rows import select
 from tests.waiting import answers, free_port, until
 
@@ -122,6 +124,22 @@ def test_a_reading_that_could_not_be_written_is_delivered_again_and_is_there_onc
     until(lambda: len(events(journal)) == 2, "the second reading, once the disk is free")
     publish("mine/p/telemetry", {"n": 3})
     until(lambda: len(events(journal)) == 3, "the third reading")
+
+
+def test_a_refusal_that_cannot_be_written_holds_the_bus_up_and_does_not_end_it(
+    bus: Bus, bus_site: Site, journal: Journal, publish: Publish
+) -> None:
+    pages = journal._writer.submit(lambda connection: connection.pragma("page_count")).result()
+    journal._writer.submit(lambda connection: connection.pragma("max_page_count", pages)).result()
+    with contextlib.suppress(JournalError):
+        while True:
+            journal.refuse(Refusal(source="test", name="filler", reason="until not one more fits")).result()
+    publish("mine/p/telemetry", b"not json")
+    until(lambda: bus.setbacks >= 1, "the full disk was noticed")
+    journal._writer.submit(lambda connection: connection.pragma("max_page_count", 1_000_000)).result()
+    publish("mine/p/telemetry", {"n": 1})
+    until(lambda: events(journal), "the good reading behind it")
+    assert len(list(bus_site.refused.glob("bus-*.bin"))) == 1
 
 
 def test_a_broker_that_is_killed_and_comes_back_is_found_again(
