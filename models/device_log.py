@@ -12,7 +12,7 @@ import msgspec
 from models.errors import InputInvalid
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_LAST_US = 253_402_300_799_999_999  # the end of the year 9999
+_LAST_US = 253_402_300_799_999_999  # the largest moment that is taken for a time: the end of the year 9999
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +23,31 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     device: str
     values: dict[str, float]
+
+
+def parse_time(value: object, zone: dt.tzinfo) -> int:
+    """A moment in µs since the Unix epoch from RFC 3339 / ISO 8601 text (in `zone` when it has no offset), or from a
+    number of seconds, milliseconds or microseconds since the epoch, told apart by its size.
+
+    Raises ValueError when it is neither. No moment is refused for being long ago: a clock without a battery wakes up
+    in 1970.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            number = float(text)
+        except ValueError:
+            moment = dt.datetime.fromisoformat(text)
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+            return (aware - _EPOCH) // dt.timedelta(microseconds=1)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        raise ValueError("not a time")  # noqa: TRY004 - one exception for all that is no time
+    for limit, factor in ((1e11, 1_000_000), (1e14, 1_000), (_LAST_US, 1)):
+        if 0 <= number < limit:
+            return round(number * factor)
+    raise ValueError("not a time")
 
 
 def read_device_log(file: Path) -> Iterator[Line]:
@@ -74,7 +99,7 @@ def _json_fields(file: Path, number: int, line: bytes) -> dict[str, Any]:
 
 def _line(file: Path, number: int, fields: Mapping[str, Any]) -> Line:
     try:
-        at = _time_us(fields.get("time"))
+        at = parse_time(fields.get("time"), dt.UTC)
     except (ValueError, OverflowError):
         raise InputInvalid(f"{file}, line {number}: time is {fields.get('time')!r}; write RFC 3339.") from None
     nested = fields.get("values")
@@ -85,18 +110,3 @@ def _line(file: Path, number: int, fields: Mapping[str, Any]) -> Line:
             raise InputInvalid(f"{file}, line {number}: {name} is {value}, which is not finite; leave it out.")
     device = fields.get("device") or file.stem
     return Line(line=number, time=str(fields["time"]), at=at, device=str(device), values=values)
-
-
-def _time_us(value: object) -> int:
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
-        raise ValueError("not a time")  # noqa: TRY004 - one exception for all that is no time
-    try:
-        number = float(value)
-    except ValueError:
-        moment = dt.datetime.fromisoformat(str(value).strip())
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-        return (aware - _EPOCH) // dt.timedelta(microseconds=1)
-    for limit, factor in ((1e11, 1_000_000), (1e14, 1_000), (_LAST_US, 1)):
-        if 0 <= number < limit:
-            return round(number * factor)
-    raise ValueError("not a time")

@@ -21,9 +21,10 @@ from edge.errors import Refused
 from edge.events import Call, Event, now_us
 from edge.site import Site
 from edge.sources.logs import Row, read_log
-from edge.sources.readings import parse_time, reading
+from edge.sources.readings import reading
 from edge.sources.refused import RefusedFolder
 from edge.store.journal import Journal, Offer
+from models.device_log import parse_time
 from models.errors import InputInvalid
 from models.features.audio import AudioInfo, read_chunks, read_info
 from models.pack import sha256_of

@@ -1,6 +1,5 @@
 """Readings as devices write them (JSON objects, table rows) to Events; every fault names its field."""
 
-import datetime as dt
 import hashlib
 import math
 from collections.abc import Mapping
@@ -9,37 +8,10 @@ from zoneinfo import ZoneInfo
 
 from edge.errors import Refused
 from edge.events import Event, Reading, now_us
+from models.device_log import parse_time
 
 SENSORS_PER_READING = 1_000
 NAME_LENGTH = 200
-# The largest moment that is taken for a time: the year 9999 in microseconds.
-_LAST_US = 253_402_300_799_999_999
-
-
-def parse_time(value: object, zone: ZoneInfo) -> int:
-    """A moment in µs since the Unix epoch from RFC 3339 / ISO 8601 text (in `zone` when it has no offset), or from a
-    number of seconds, milliseconds or microseconds since the epoch, told apart by its size.
-
-    Raises ValueError when it is neither. No moment is refused for being long ago: a clock without a battery wakes up
-    in 1970.
-    """
-    if isinstance(value, str):
-        text = value.strip()
-        try:
-            number = float(text)
-        except ValueError:
-            moment = dt.datetime.fromisoformat(text)
-            aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-            since = aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-            return since // dt.timedelta(microseconds=1)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
-    else:
-        raise ValueError("not a time")  # noqa: TRY004 - one exception for all that is no time
-    for limit, factor in ((1e11, 1_000_000), (1e14, 1_000), (_LAST_US, 1)):
-        if 0 <= number < limit:
-            return round(number * factor)
-    raise ValueError("not a time")
 
 
 def reading(

@@ -15,7 +15,8 @@ from edge.errors import Refused
 from edge.events import Event, Reading
 from edge.sources.bus import decode, topic_filter, topic_regex
 from edge.sources.logs import Row, read_log
-from edge.sources.readings import parse_time, reading
+from edge.sources.readings import reading
+from models.device_log import parse_time
 
 ZONE = ZoneInfo("Asia/Shanghai")
 

@@ -17,8 +17,8 @@ from edge.decide.playbook import Step, read_playbook
 from edge.sample.post_notes import NOTES, SampleNote
 from edge.site import SAMPLE, read_site
 from edge.sources.inbox import SideCar
-from edge.sources.readings import parse_time
 from models.catalogue import read_catalogue
+from models.device_log import parse_time
 from models.features.audio import read_chunks, read_info
 from models.fetch import fetch_pack
 from models.runtime.speech import Word
