@@ -17,12 +17,15 @@ usage() {
 TEXT
 }
 
-# environment LOCK: .venv with exactly what LOCK says, made again only when LOCK or the project's own metadata changed.
+# What .venv/stamp says when the environment is that of a lock file and the project's own metadata.
+stamp() { echo "$(cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1) $1"; }
+
+# environment LOCK: .venv with what LOCK says; made again only when LOCK or pyproject.toml changed. The environment for
+# development has everything that runs, so it serves for both.
 environment() {
-  local lock=$1 stamp
-  stamp="$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1) $lock"
-  if [ "$(cat .venv/stamp 2>/dev/null || true)" = "$stamp" ] ||
-    { [ "$lock" = requirements.lock ] && [ "$(cat .venv/stamp 2>/dev/null || true)" = "$(stamp_of requirements-dev.lock)" ]; }; then
+  local lock=$1 made
+  made=$(cat .venv/stamp 2>/dev/null || true)
+  if [ "$made" = "$(stamp "$lock")" ] || [ "$made" = "$(stamp requirements-dev.lock)" ]; then
     return
   fi
   local python=${PYTHON:-python3}
@@ -37,10 +40,8 @@ environment() {
   echo "Installing what $lock names …" >&2
   .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
   PYTHONWARNINGS=ignore .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-  echo "$stamp" >.venv/stamp
+  stamp "$lock" >.venv/stamp
 }
-
-stamp_of() { echo "$(cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1) $1"; }
 
 # The sample site in var/site with its HQ in var/hq, until Ctrl-C. Nothing listens off this machine.
 run() {
