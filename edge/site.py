@@ -3,12 +3,16 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from edge.errors import SettingsError
 from edge.toml import read_toml
+
+
+Megabytes = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,11 +64,33 @@ class Devices(Settings, frozen=True, kw_only=True):
 
 
 class Hq(Settings, frozen=True, kw_only=True):
-    """Headquarters' MQTT broker; without this table nothing leaves the site. `supervised`: the daemon starts and
-    watches the link; false where the link is a systemd unit of its own."""
+    """Headquarters' MQTT brokers, any of which will do; without this table nothing leaves the site. `backlog`: which
+    end of what waits is sent first. `supervised`: the daemon starts and watches the link; false where the link is a
+    systemd unit of its own."""
 
-    host: str = "127.0.0.1"
+    hosts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=16)] = ("127.0.0.1",)
     port: int = 8481
+    backlog: Literal["newest", "oldest"] = "newest"
+    supervised: bool = True
+
+
+class Outbox(Settings, frozen=True, kw_only=True):
+    """How much may wait for HQ, by lane and in all, and how long what HQ has is kept here, in case HQ falls back to an
+    older backup. Beyond it the least important goes first (docs/sync.md), and HQ is told what went."""
+
+    now_mb: Megabytes = 200
+    day_mb: Megabytes = 800
+    bulk_mb: Megabytes = 500
+    total_mb: Megabytes = 1200
+    keep_delivered_days: Annotated[float, msgspec.Meta(ge=0)] = 7.0
+
+
+class Replica(Settings, frozen=True, kw_only=True):
+    """Where litestream copies the journal to: a folder (file:///…), sftp://user@host/path or s3://bucket/path; what it
+    needs to log in lies in secrets/replica.env. `supervised`: the daemon starts and watches litestream; false where it
+    is a systemd unit of its own."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"\A(file|sftp|s3)://.+", max_length=512)]
     supervised: bool = True
 
 
@@ -80,6 +106,8 @@ class SiteSettings(Settings, frozen=True, kw_only=True):
     calls: Calls = Calls()
     devices: Devices = Devices()
     hq: Hq | None = None
+    outbox: Outbox = Outbox()
+    replica: Replica | None = None
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +164,18 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def link_db(self) -> Path:
         return self.data / "link.db"
+
+    @property
+    def downlink(self) -> Path:
+        return self.data / "downlink"
+
+    @property
+    def site_public_key(self) -> Path:
+        return self.folder / "secrets" / "site.pub"
+
+    @property
+    def replica_environment(self) -> Path:
+        return self.folder / "secrets" / "replica.env"
 
     @property
     def bus_store(self) -> Path:

@@ -2,7 +2,7 @@
 
     2 bytes   length of the header, big-endian
     header    MessagePack map: Header
-    body      one zstd frame: MessagePack array of [seq, kind, id, record]
+    body      one zstd frame: MessagePack array of Row
     64 bytes  Ed25519 signature over _CONTEXT and everything before it
 
 The signature comes last and covers every byte before it, so there is one way to write an envelope and no byte of it
@@ -10,7 +10,8 @@ can change. A record stands in the body just as the journal holds it. Nothing is
 holds, and nothing beyond the limits below is decompressed at all.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -18,13 +19,13 @@ import zstandard
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sync.errors import EnvelopeInvalid
+from sync.errors import DictionaryUnknown, EnvelopeInvalid
 from sync.keys import key_id
-from sync.protocol import Epoch, Lane, Seq, SiteName
+from sync.protocol import DictionaryId, Epoch, Lane, Moment, Monotonic, Name, Seq, SiteName
 
 T = TypeVar("T")
 
-MAX_ROWS = 500
+MAX_ROWS = 1000
 MAX_RECORD_BYTES = 1 << 20
 MAX_BODY_BYTES = 2 << 20
 """Of the body before compression."""
@@ -34,14 +35,17 @@ MAX_HEADER_BYTES = 1024
 _LENGTH_BYTES = 2
 _SIGNATURE_BYTES = 64
 # What the key signs here can never pass for something else that it signs.
-_CONTEXT = b"outstation envelope v1\n"
+_CONTEXT = b"outstation envelope v2\n"
 _ZSTD_LEVEL = 3
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose rows these are, which, and who signed. A later v1 may add fields; readers ignore what they do not know."""
+    """Whose rows these are, which, and who signed. A later v2 may add fields; readers ignore what they do not know.
 
-    v: Literal[1] = 1
+    `dictionary` names the zstd dictionary that the body needs ('': none).
+    """
+
+    v: Literal[2] = 2
     site: SiteName
     epoch: Epoch
     lane: Lane
@@ -49,24 +53,54 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: Seq
     count: Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
     codec: Literal["zstd"] = "zstd"
+    dictionary: DictionaryId | Literal[""] = ""
     key_id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One record and its number in the lane; `record` is MessagePack, not decoded here."""
+    """One record and its number in the lane; `record` is MessagePack, not decoded here.
+
+    `at` is the gateway's clock when the record was committed, `boot` the boot during which it ran, and `mono` the time
+    since that boot: where the clock was wrong, HQ finds the true time by these two.
+
+    A row of kind `gone` stands for `span` numbers up to `seq` whose records the site no longer has; its record is a
+    Gone. Every other row has a span of 1.
+    """
 
     seq: Seq
     kind: Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z_]{0,31}\Z")]
     id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f-]{36}\Z")]
+    at: Moment
+    boot: Name
+    mono: Monotonic
     record: msgspec.Raw
+    span: Seq = 1
+
+    @property
+    def first_seq(self) -> int:
+        """The first number that the row stands for."""
+        return self.seq - self.span + 1
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """What a row of kind `gone` stands for: why the records went, how many of each kind, and their bytes.
+
+    `evicted`: they were never delivered and the byte budget was spent. `pruned`: HQ had acknowledged them long ago.
+    """
+
+    reason: Literal["evicted", "pruned"]
+    kinds: dict[str, int]
+    bytes: int
 
 
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _rows_decoder = msgspec.msgpack.Decoder(Annotated[list[Row], msgspec.Meta(max_length=MAX_ROWS)])
 
 
-def pack(key: Ed25519PrivateKey, *, site: str, epoch: int, lane: Lane, rows: Sequence[Row]) -> bytes:
-    """An envelope of 1 to MAX_ROWS rows whose numbers follow one another.
+def pack(
+    key: Ed25519PrivateKey, *, site: str, epoch: int, lane: Lane, rows: Sequence[Row], dictionary: bytes = b""
+) -> bytes:
+    """An envelope of 1 to MAX_ROWS rows whose numbers follow one another, compressed with `dictionary` if there is one.
 
     Raises EnvelopeInvalid if `unpack` would refuse it, so that a fault shows at the site that can mend it.
     """
@@ -81,9 +115,10 @@ def pack(key: Ed25519PrivateKey, *, site: str, epoch: int, lane: Lane, rows: Seq
         site=site,
         epoch=epoch,
         lane=lane,
-        first_seq=rows[0].seq,
+        first_seq=rows[0].first_seq,
         last_seq=rows[-1].seq,
         count=len(rows),
+        dictionary=dictionary_id(dictionary) if dictionary else "",
         key_id=key_id(key.public_key()),
     )
     body = msgspec.msgpack.encode(rows)
@@ -94,7 +129,7 @@ def pack(key: Ed25519PrivateKey, *, site: str, epoch: int, lane: Lane, rows: Seq
         (
             len(written).to_bytes(_LENGTH_BYTES, "big"),
             written,
-            zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(body),
+            zstandard.ZstdCompressor(level=_ZSTD_LEVEL, dict_data=_zstd_dictionary(dictionary)).compress(body),
         )
     )
     return covered + key.sign(_CONTEXT + covered)
@@ -105,8 +140,11 @@ def open_header(envelope: bytes) -> Header:
     return _decode(_header_decoder, envelope[_LENGTH_BYTES : _body_start(envelope)], "header")
 
 
-def unpack(envelope: bytes, key: Ed25519PublicKey) -> tuple[Header, list[Row]]:
-    """The header and the rows, once the signature holds and everything agrees. Raises EnvelopeInvalid."""
+def unpack(
+    envelope: bytes, key: Ed25519PublicKey, dictionary_of: Callable[[str], bytes | None] = lambda _id: None
+) -> tuple[Header, list[Row]]:
+    """The header and the rows, once the signature holds and everything agrees. `dictionary_of` gives a dictionary by
+    its id. Raises EnvelopeInvalid, or DictionaryUnknown where only the dictionary is not known."""
     body_start = _body_start(envelope)
     covered, signature = envelope[:-_SIGNATURE_BYTES], envelope[-_SIGNATURE_BYTES:]
     header = open_header(envelope)
@@ -116,7 +154,15 @@ def unpack(envelope: bytes, key: Ed25519PublicKey) -> tuple[Header, list[Row]]:
         key.verify(signature, _CONTEXT + covered)
     except InvalidSignature:
         raise EnvelopeInvalid(f"the signature of site {header.site} does not hold.") from None
-    return header, _decode_rows(_decompress(covered[body_start:]), header)
+    dictionary = dictionary_of(header.dictionary) if header.dictionary else b""
+    if dictionary is None:
+        raise DictionaryUnknown(f"site {header.site} compressed with dictionary {header.dictionary}, not known here.")
+    return header, _decode_rows(_decompress(covered[body_start:], dictionary), header)
+
+
+def dictionary_id(dictionary: bytes) -> str:
+    """Names a dictionary in an envelope's header."""
+    return hashlib.sha256(dictionary).hexdigest()[:16]
 
 
 def _body_start(envelope: bytes) -> int:
@@ -131,13 +177,20 @@ def _body_start(envelope: bytes) -> int:
     return body_start
 
 
-def _decompress(body: bytes) -> bytes:
+def _zstd_dictionary(dictionary: bytes) -> zstandard.ZstdCompressionDict | None:
+    return zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+
+
+def _decompress(body: bytes, dictionary: bytes) -> bytes:
     # The size that the frame claims decides what would be allocated, so it is looked at first.
     try:
         size = zstandard.frame_content_size(body)
         if not 0 <= size <= MAX_BODY_BYTES:
             raise EnvelopeInvalid(f"the body claims {size} bytes; 0 to {MAX_BODY_BYTES} are unpacked.")
-        return zstandard.ZstdDecompressor(max_window_size=MAX_BODY_BYTES).decompress(body, allow_extra_data=False)
+        decompressor = zstandard.ZstdDecompressor(
+            dict_data=_zstd_dictionary(dictionary), max_window_size=MAX_BODY_BYTES
+        )
+        return decompressor.decompress(body, allow_extra_data=False)
     except zstandard.ZstdError as fault:
         raise EnvelopeInvalid(f"the body does not decompress: {fault}.") from None
 
@@ -146,11 +199,17 @@ def _decode_rows(body: bytes, header: Header) -> list[Row]:
     if len(body) > MAX_BODY_BYTES:
         raise EnvelopeInvalid(f"the rows take {len(body)} bytes; at most {MAX_BODY_BYTES} travel in one envelope.")
     rows: list[Row] = _decode(_rows_decoder, body, "rows")
-    first_seq, last_seq = header.first_seq, header.last_seq
-    if header.count != len(rows) or [row.seq for row in rows] != list(range(first_seq, first_seq + header.count)):
-        raise EnvelopeInvalid(f"the rows are not the {header.count} from {first_seq} to {last_seq} of the header.")
-    if rows[-1].seq != last_seq:
-        raise EnvelopeInvalid(f"the rows end at {rows[-1].seq}, but the header says {last_seq}.")
+    expected = header.first_seq
+    for row in rows:
+        if row.first_seq != expected:
+            raise EnvelopeInvalid(f"row {row.seq} does not follow on {expected - 1}; the rows have no gaps.")
+        if row.span > 1 and row.kind != "gone":
+            raise EnvelopeInvalid(f"row {row.seq} of kind {row.kind} stands for {row.span} numbers; only gone may.")
+        expected = row.seq + 1
+    if header.count != len(rows) or expected != header.last_seq + 1:
+        raise EnvelopeInvalid(
+            f"{len(rows)} rows end at {expected - 1}; the header says {header.count} and {header.last_seq}."
+        )
     return rows
 
 

@@ -2,7 +2,8 @@
 
 SyncError              exit 2
 ├── EnvelopeInvalid    an envelope does not decode, is too large, or its signature does not hold
-├── MessageInvalid     an acknowledgement, a state or a topic is not one of the link's
+├── DictionaryUnknown  an envelope is sound, but compressed with a dictionary that is not here
+├── MessageInvalid     a message or a topic is not one of the link's, or its signature does not hold
 ├── LinkSettingsError  the link's settings, keys or databases are wrong
 └── LinkPartMissing    exit 3: a broker or a key that is needed is not there
 """
@@ -18,8 +19,12 @@ class EnvelopeInvalid(SyncError):
     """An envelope does not decode, is too large, or its signature does not hold."""
 
 
+class DictionaryUnknown(SyncError):
+    """An envelope is sound, but compressed with a dictionary that is not here."""
+
+
 class MessageInvalid(SyncError):
-    """An acknowledgement, a state or a topic is not one of the link's."""
+    """A message or a topic is not one of the link's, or its signature does not hold."""
 
 
 class LinkSettingsError(SyncError):

@@ -1,20 +1,22 @@
-"""What a site and HQ say to each other beside envelopes: topics, acknowledgements and states.
+"""What a site and HQ say to each other beside envelopes: topics and messages.
 
-    outstation/v1/{site}/up/{lane}   envelopes (sync.envelope), site to HQ
-    outstation/v1/{site}/ack         Ack, HQ to site
-    outstation/v1/{site}/state       State, retained: birth when the link connects, last will as death
+    outstation/v1/{site}/up/{lane}      envelopes (sync.envelope), site to HQ
+    outstation/v1/{site}/up/dictionary  Dictionary, site to HQ
+    outstation/v1/{site}/up/want        Want, site to HQ
+    outstation/v1/{site}/state          State, retained, site to HQ: birth, pulse, and as last will death
+    outstation/v1/{site}/ack            Have, Ack, Hello, Refused, HQ to site
+    outstation/v1/{site}/down/offer     Offer, HQ to site
+    outstation/v1/{site}/down/chunk     Chunk, HQ to site
 
-All at QoS 1. Acks and states are JSON and not signed: until the broker checks clients' certificates, whoever reaches
-it can say them. A false Ack can make a site skip what it has not delivered, so HQ's broker stays on loopback.
+All at QoS 1 from the site, and all sealed by whoever says it (sync.sealed). docs/sync.md says what follows what, and
+why nothing is lost or doubled.
 """
 
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 from sync.errors import MessageInvalid
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 Lane = Literal["now", "day", "bulk"]
 LANES: tuple[Lane, ...] = get_args(Lane)
@@ -25,45 +27,179 @@ SiteName = Annotated[str, msgspec.Meta(pattern=r"\A[\w-]{1,64}\Z")]
 
 Epoch = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 Seq = Annotated[int, msgspec.Meta(ge=1, lt=2**62)]
+Number = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+Moment = Annotated[int, msgspec.Meta(ge=-(2**62), lt=2**62)]
+"""µs since the Unix epoch, UTC, by the speaker's clock, which may be wrong."""
+Monotonic = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+"""µs since the machine's boot (CLOCK_BOOTTIME)."""
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+DictionaryId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+"""The first 16 hexadecimal digits of the SHA-256 of a dictionary's bytes."""
+OrderId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f-]{36}\Z")]
 
-UP_FILTER = "outstation/v1/+/up/+"
-STATE_FILTER = "outstation/v1/+/state"
+MAX_RUNS = 256
+"""Of one lane in one Have. What does not fit is sent again by the site and changes nothing at HQ."""
+MAX_EPOCHS = 32
+MAX_DICTIONARY_BYTES = 112 << 10
+MAX_CHUNK_BYTES = 64 << 10
+MAX_ORDER_BYTES = 512 << 20
 
-MAX_MESSAGE_BYTES = 512
-"""No Ack and no State is longer."""
+
+# ---- site to HQ ------------------------------------------------------------------------------------------------
 
 
-class Ack(msgspec.Struct, frozen=True, kw_only=True):
-    """HQ has committed this lane up to `last_seq` (0: nothing yet). `resend` says that what came after it has a gap
-    in front: send again from `last_seq` + 1."""
+class LaneState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a site has of a lane: its newest number, and how many rows wait since when (None: none waits)."""
 
     epoch: Epoch
     lane: Lane
-    last_seq: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
-    resend: bool = False
+    newest_seq: Number
+    waiting: Number
+    waiting_since: Moment | None
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a site's link is there. `connection` names one MQTT connection, so that the late death of an old one
-    is not taken for the death of its successor; `at` is when that connection was made, by the site's clock."""
+    """Whether a site's link is there, and what waits behind it.
 
+    `connection` names one MQTT connection, so that the late death of an old one is not taken for the death of its
+    successor. `introduction` names one exchange of State and Have: HQ answers each new one, and a pulse repeats it.
+    `boot` and `mono` tell HQ what that boot's clock shows now. `replica` is where a copy of the journal lies ('':
+    there is none).
+    """
+
+    site: SiteName
     state: Literal["up", "down"]
-    connection: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    at: int
+    connection: Name
+    introduction: Name
+    at: Moment
+    boot: Name
+    mono: Monotonic
+    lanes: Annotated[tuple[LaneState, ...], msgspec.Meta(max_length=3 * MAX_EPOCHS)] = ()
+    replica: Annotated[str, msgspec.Meta(max_length=512)] = ""
+
+
+class Dictionary(msgspec.Struct, frozen=True, kw_only=True):
+    """A zstd dictionary that envelopes of this site may name."""
+
+    site: SiteName
+    id: DictionaryId
+    content: Annotated[bytes, msgspec.Meta(min_length=8, max_length=MAX_DICTIONARY_BYTES)]
+
+
+class Want(msgspec.Struct, frozen=True, kw_only=True):
+    """The site has `offset` bytes of an order's content and wants the next ones."""
+
+    site: SiteName
+    order: OrderId
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_ORDER_BYTES)]
+
+
+# ---- HQ to site ------------------------------------------------------------------------------------------------
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of a lane that HQ holds, as runs (first, last)."""
+
+    epoch: Epoch
+    lane: Lane
+    runs: Annotated[tuple[tuple[Seq, Seq], ...], msgspec.Meta(max_length=MAX_RUNS)]
+
+
+class Have(msgspec.Struct, frozen=True, kw_only=True, tag="have"):
+    """The answer to an introduction: all that HQ holds of the site, and the dictionaries it knows.
+
+    It is the truth of the moment `at`: what a site took for delivered before this introduction and does not find here
+    is not at HQ (any more), and is sent again.
+    """
+
+    site: SiteName
+    introduction: Name
+    at: Moment
+    lanes: Annotated[tuple[Held, ...], msgspec.Meta(max_length=3 * MAX_EPOCHS)]
+    dictionaries: Annotated[tuple[DictionaryId, ...], msgspec.Meta(max_length=16)] = ()
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers first to last of a lane are committed at HQ."""
+
+    epoch: Epoch
+    lane: Lane
+    first_seq: Seq
+    last_seq: Seq
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
+    """What HQ's store has committed since it last said so. `dictionaries` are those HQ has just learnt,
+    `unknown_dictionaries` those that envelopes named and HQ does not know: the site offers them again."""
+
+    site: SiteName
+    at: Moment
+    taken: Annotated[tuple[Taken, ...], msgspec.Meta(max_length=1024)] = ()
+    dictionaries: Annotated[tuple[DictionaryId, ...], msgspec.Meta(max_length=16)] = ()
+    unknown_dictionaries: Annotated[tuple[DictionaryId, ...], msgspec.Meta(max_length=16)] = ()
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """HQ (re)started, perhaps from an older backup: the site introduces itself again."""
+
+    site: SiteName
+    at: Moment
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """HQ takes nothing from the site, and why: shown to people there."""
+
+    site: SiteName
+    at: Moment
+    reason: Annotated[str, msgspec.Meta(max_length=300)]
+
+
+Answer = Have | Ack | Hello | Refused
+
+OrderKind = Literal["playbook", "vocabulary", "pack", "request"]
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """Something HQ sends down: `content` of `size` bytes follows in chunks when the site wants it.
+
+    `name` is the pack's name, or what is requested (audio); `activate_at` (µs) is when it takes effect by itself;
+    None: when a person on site agrees.
+    """
+
+    site: SiteName
+    order: OrderId
+    kind: OrderKind
+    name: Annotated[str, msgspec.Meta(max_length=64)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_ORDER_BYTES)]
+    at: Moment
+    activate_at: Moment | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """The bytes of an order's content from `offset` on."""
+
+    site: SiteName
+    order: OrderId
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_ORDER_BYTES)]
+    content: Annotated[bytes, msgspec.Meta(max_length=MAX_CHUNK_BYTES)]
+
+
+# ---- topics ----------------------------------------------------------------------------------------------------
 
 
 class UpTopic(msgspec.Struct, frozen=True):
-    """Where a site publishes the envelopes of one lane."""
+    """Where a site publishes the envelopes of one lane, its dictionaries and its wants."""
 
     site: SiteName
-    lane: Lane
+    what: Lane | Literal["dictionary", "want"]
 
     def __str__(self) -> str:
-        return f"outstation/v1/{self.site}/up/{self.lane}"
+        return f"outstation/v1/{self.site}/up/{self.what}"
 
 
 class StateTopic(msgspec.Struct, frozen=True):
-    """Where a site's birth and death are retained."""
+    """Where a site's birth, pulse and death are retained."""
 
     site: SiteName
 
@@ -72,42 +208,28 @@ class StateTopic(msgspec.Struct, frozen=True):
 
 
 def ack_topic(site: str) -> str:
-    """Where HQ acknowledges what it has from `site`."""
+    """Where HQ answers `site`."""
     return f"outstation/v1/{site}/ack"
+
+
+def offer_topic(site: str) -> str:
+    """Where HQ offers `site` something."""
+    return f"outstation/v1/{site}/down/offer"
+
+
+def chunk_topic(site: str) -> str:
+    """Where HQ sends the content of what `site` wants."""
+    return f"outstation/v1/{site}/down/chunk"
 
 
 def parse_topic(topic: str) -> UpTopic | StateTopic:
     """The topic as HQ receives it; raises MessageInvalid for any other."""
     try:
         match topic.split("/"):
-            case ["outstation", "v1", site, "up", lane]:
-                return msgspec.convert({"site": site, "lane": lane}, UpTopic)
+            case ["outstation", "v1", site, "up", what]:
+                return msgspec.convert({"site": site, "what": what}, UpTopic)
             case ["outstation", "v1", site, "state"]:
                 return msgspec.convert({"site": site}, StateTopic)
     except msgspec.ValidationError as fault:
         raise MessageInvalid(f"topic {topic[:200]!r} is not one of the link's: {fault}.") from None
     raise MessageInvalid(f"topic {topic[:200]!r} is not one of the link's.")
-
-
-def decode_ack(payload: bytes) -> Ack:
-    """The Ack in `payload`; raises MessageInvalid."""
-    return _decode(payload, Ack)
-
-
-def decode_state(payload: bytes) -> State:
-    """The State in `payload`; raises MessageInvalid."""
-    return _decode(payload, State)
-
-
-def encode(message: Ack | State) -> bytes:
-    """`message` as it is published."""
-    return msgspec.json.encode(message)
-
-
-def _decode(payload: bytes, kind: type[T]) -> T:
-    if len(payload) > MAX_MESSAGE_BYTES:
-        raise MessageInvalid(f"the {kind.__name__} is {len(payload)} bytes long; at most {MAX_MESSAGE_BYTES} are read.")
-    try:
-        return msgspec.json.decode(payload, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise MessageInvalid(f"the {kind.__name__} does not decode: {fault}.") from None
