@@ -11,7 +11,6 @@ import msgspec
 from edge.errors import SettingsError
 from edge.toml import read_toml
 
-
 Megabytes = Annotated[int, msgspec.Meta(ge=1)]
 
 
