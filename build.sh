@@ -86,7 +86,7 @@ lint() {
 lock() {
   local resolve=(uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes
     --no-annotate --no-header --no-emit-index-url --quiet)
-  "${resolve[@]}" --extra tui --extra build --output-file requirements.lock
+  "${resolve[@]}" --extra tui --extra hq --extra build --output-file requirements.lock
   "${resolve[@]}" --all-extras --constraint requirements.lock --output-file requirements-dev.lock
 }
 
