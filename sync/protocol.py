@@ -42,6 +42,8 @@ MAX_RUNS = 256
 MAX_EPOCHS = 32
 MAX_DICTIONARY_BYTES = 112 << 10
 MAX_CHUNK_BYTES = 64 << 10
+CHUNK_BYTES = 16 << 10
+"""With how much HQ answers one Want; a site reads up to MAX_CHUNK_BYTES."""
 MAX_ORDER_BYTES = 512 << 20
 
 
@@ -162,8 +164,9 @@ OrderKind = Literal["playbook", "vocabulary", "pack", "request"]
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """Something HQ sends down: `content` of `size` bytes follows in chunks when the site wants it.
 
-    `name` is the pack's name, or what is requested (audio); `activate_at` (µs) is when it takes effect by itself;
-    None: when a person on site agrees.
+    `name` is the pack's name, or what is requested (audio: then the content is the call's id). `at` is HQ's clock when
+    it offers, which tells a site without a clock the time; orders are as old as their ids say (UUIDv7). `activate_at`
+    (µs) is when it takes effect by itself; None: when a person on site agrees.
     """
 
     site: SiteName
