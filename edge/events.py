@@ -6,6 +6,9 @@ Unix epoch, UTC; ids are UUIDv7 text.
 """
 
 import time
+import uuid
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -13,6 +16,8 @@ import uuid_utils
 
 State = Literal["proposed", "accepted", "declined", "fired", "expired", "done", "failed"]
 ChannelName = Literal["card", "device", "webhook"]
+OrderKind = Literal["playbook", "vocabulary", "pack", "request"]
+OrderState = Literal["staged", "waiting", "refused", "active", "rolled_back", "fulfilled"]
 
 
 def new_id() -> str:
@@ -23,6 +28,20 @@ def new_id() -> str:
 def now_us() -> int:
     """The gateway's clock in microseconds since the Unix epoch, UTC."""
     return time.time_ns() // 1000
+
+
+def mono_us() -> int:
+    """Microseconds since the machine's boot, which no setting of the clock changes."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+@cache
+def boot_id() -> str:
+    """The kernel's identifier of this boot: clocks of two boots are not comparable."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return str(uuid.uuid4())
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -192,3 +211,32 @@ class Transition(Record, frozen=True, kw_only=True):
     state: State
     by: str
     remark: str = ""
+
+
+# ---- what HQ sends -------------------------------------------------------------------------------------------
+
+
+class Order(Record, frozen=True, kw_only=True):
+    """A change of the state of an order from HQ: a playbook, vocabulary or pack that HQ sent, or a request. `by` is
+    `hq`, a person, or the gateway.
+
+    staged → waiting → active → rolled_back; refused from staged or waiting; a request goes from staged to fulfilled.
+    """
+
+    order_id: str
+    kind: OrderKind
+    name: str
+    state: OrderState
+    by: str
+    remark: str = ""
+
+
+class Audio(Record, frozen=True, kw_only=True):
+    """A part of a call's sound file, which HQ asked for; it goes to HQ and is kept nowhere else. `part` counts from 0,
+    `sha256` is that of the whole file."""
+
+    event_id: str
+    part: int
+    parts: int
+    sha256: str
+    content: bytes

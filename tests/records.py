@@ -7,6 +7,7 @@ from edge.events import (
     Event,
     MeasuredEvidence,
     Note,
+    Order,
     Prediction,
     Reading,
     Record,
@@ -91,4 +92,5 @@ SAMPLES: list[Record] = [
     Decision(at=AT, prediction_id="p", event_id="e", subject="x", play="budget", deadline=AT + 1),
     an_action(fires_at=AT + 5, payload={"topic": "t"}, channel="device"),
     Transition(at=AT, action_id="a", state="accepted", by="rep", remark="now"),
+    Order(at=AT, order_id="o", kind="playbook", name="", state="refused", by="gateway", remark="a label has no play"),
 ]

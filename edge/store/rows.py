@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from edge.events import Action, Decision, Event, Prediction, Record, Signal, Transition
+from edge.events import Action, Audio, Decision, Event, Order, Prediction, Record, Signal, Transition
 
 R = TypeVar("R", bound=Record)
 
@@ -17,6 +17,7 @@ TABLES: dict[type[Record], str] = {
     Decision: "decisions",
     Action: "actions",
     Transition: "transitions",
+    Order: "orders",
 }
 # Fields kept as JSON text; everything else is a column of its own type.
 _JSON_FIELDS = frozenset({"data", "evidence", "what", "payload"})
@@ -27,6 +28,8 @@ _LANES: dict[type[Record], str] = {
     Decision: "day",
     Action: "now",
     Transition: "now",
+    Order: "now",
+    Audio: "bulk",
 }
 
 
