@@ -11,7 +11,8 @@ from models.errors import PackInvalid, PackMissing
 
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+PACK_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+Name = Annotated[str, msgspec.Meta(pattern=rf"^{PACK_NAME.pattern}$")]
 Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
 Bytes = Annotated[int, msgspec.Meta(gt=0)]

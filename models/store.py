@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from models.archive import unpack
 from models.catalogue import Entry
 from models.errors import PackInvalid, PackMissing
 from models.pack import MANIFEST, Manifest, Pack, Source, manifest_text, read_pack, sha256_of
@@ -93,6 +94,67 @@ def install(entry: Entry, archive: Path, packs: Path) -> Pack:
         raise
     _sweep(packs)
     return pack
+
+
+# ---- packs that are sent: staged, then activated, and rolled back -------------------------------------------------
+
+
+def stage(archive: Path, packs: Path, key: str) -> Pack:
+    """Unpack a .pack file beside the packs in use, in the packs folder that the caller holds by `writing`.
+
+    Until `activate` only the link `.staged-{key}` names it. Raises PackInvalid when it is no sound pack.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=packs / INSTALLED))
+    try:
+        folder.chmod(0o755)
+        pack = unpack(archive, folder)
+        _sync(folder)
+        _link(packs, f".staged-{key}", folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return pack
+
+
+def staged(packs: Path, key: str) -> Pack | None:
+    """The pack that was staged under `key`, checked, unless it was activated or dropped."""
+    link = packs / f".staged-{key}"
+    return read_pack(link.resolve()) if link.is_symlink() else None
+
+
+def drop(packs: Path, key: str) -> None:
+    """Forget a staged pack; the next who writes sweeps it away."""
+    (packs / f".staged-{key}").unlink(missing_ok=True)
+
+
+def activate(packs: Path, key: str) -> None:
+    """Put a staged pack into the place of the one of its name, which stays as `.previous-{name}`. Whatever dies in
+    here leaves the one or the other in place, and this can be called again.
+
+    Raises PackInvalid when something that was not installed lies in its place.
+    """
+    pack = staged(packs, key)
+    if pack is None:
+        return
+    place, previous = packs / pack.manifest.name, packs / f".previous-{pack.manifest.name}"
+    if place.resolve() != pack.folder:
+        if place.is_symlink():
+            _link(packs, previous.name, place.resolve())
+        else:
+            previous.unlink(missing_ok=True)
+        _link(packs, place.name, pack.folder)
+    drop(packs, key)
+
+
+def roll_back(packs: Path, name: str) -> None:
+    """Put the pack that was there before the last `activate` back into its place; if there was none, take it out, so
+    that the one that ships is used again. This can be called again."""
+    place, previous = packs / name, packs / f".previous-{name}"
+    if previous.is_symlink():
+        _link(packs, name, previous.resolve())
+    elif place.is_symlink():
+        place.unlink()
+        _sync_folder(packs)
 
 
 def _manifest(entry: Entry, folder: Path) -> Manifest:
