@@ -1,4 +1,4 @@
-"""The processes that the daemon starts and watches: the embedded broker and the link to HQ.
+"""The processes that the daemon starts and watches: the embedded broker, the link to HQ and the journal's replica.
 
 One that ends is started again, ever more slowly; all end with the daemon, even when it is killed (setpriv's
 --pdeathsig: the kernel tells them).
@@ -113,3 +113,11 @@ def link(site: Site) -> Child | None:
     if site.settings.hq is None or not site.settings.hq.supervised:
         return None
     return Child("link", [sys.executable, "-m", "sync.uplink", str(site.folder)], {"PATH": os.environ.get("PATH", "")})
+
+
+def replica(site: Site) -> Child | None:
+    """What keeps the journal's replica, when site.toml says where: a process of its own, which runs litestream."""
+    if site.settings.replica is None or not site.settings.replica.supervised:
+        return None
+    command = [sys.executable, "-m", "sync.replica", str(site.folder)]
+    return Child("replica", command, {"PATH": os.environ.get("PATH", "")})

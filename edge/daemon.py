@@ -14,7 +14,7 @@ import structlog
 
 from edge.act.channels import Channels
 from edge.act.countdown import Countdown
-from edge.children import broker, link
+from edge.children import broker, link, replica
 from edge.decide.playbook import Playbook, read_playbook
 from edge.decide.plays import Decider
 from edge.errors import JournalError, MissingPart
@@ -189,6 +189,11 @@ def run(site: Site) -> None:
             child.start()
             stack.callback(child.stop)
         opened = open_site(site, stack)
+        keeper = replica(site)  # not before the journal's migrations, which want it to themselves
+        if keeper is not None:
+            keeper.start()
+            stack.callback(keeper.stop)
+            children.append(keeper)
         bus = None if site.settings.bus is None else Bus(site, opened.journal, opened.refused)
         countdown = Countdown(opened.journal, Channels(bus, site.webhooks))
         inbox = InboxWatch(opened.inbox)

@@ -11,11 +11,21 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     bulk: int = 0
 
 
+class ReplicaState(msgspec.Struct, frozen=True, kw_only=True):
+    """The journal's replica: where it lies, how many seconds it is behind (0: at most half a minute; None: nothing
+    keeps it now), and why, as a sentence ('': for no known reason, as while a large journal is copied)."""
+
+    url: str
+    lag_s: float | None
+    problem: str
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway at one moment. `problems` are sentences for people: what is wrong and what to do.
 
     `readings_behind` counts accepted readings that no step has concluded, `calls_waiting` calls without a complete
-    transcript, `writer_waiting` jobs before the journal's writer, `refusals` inputs kept aside so far.
+    transcript, `writer_waiting` jobs before the journal's writer, `refusals` inputs kept aside so far. `replica` is
+    None where site.toml names none.
     """
 
     ready: bool
@@ -25,3 +35,4 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     writer_waiting: int = 0
     outbox: Waiting = Waiting()
     refusals: int = 0
+    replica: ReplicaState | None = None

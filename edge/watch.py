@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from edge import replica
 from edge.children import Child
 from edge.health import Health, Waiting
 from edge.pipeline import Pipeline
@@ -48,6 +49,7 @@ class HealthLook:
             writer_waiting=self._journal.waiting_jobs,
             outbox=self._outbox(),
             refusals=number(connection, "SELECT count(*) FROM refusals"),
+            replica=replica.look(self._site),
         )
 
     def _missing(self) -> Iterator[str]:

@@ -5,6 +5,7 @@ SyncError              exit 2
 ├── DictionaryUnknown  an envelope is sound, but compressed with a dictionary that is not here
 ├── MessageInvalid     a message or a topic is not one of the link's, or its signature does not hold
 ├── LinkSettingsError  the link's settings, keys or databases are wrong
+├── ReplicaUnusable    exit 1: there is no replica, it does not answer, or it is damaged
 └── LinkPartMissing    exit 3: a broker or a key that is needed is not there
 """
 
@@ -29,6 +30,12 @@ class MessageInvalid(SyncError):
 
 class LinkSettingsError(SyncError):
     """The link's settings, keys or databases are wrong."""
+
+
+class ReplicaUnusable(SyncError):
+    """There is no replica where one is looked for, it does not answer, or it is damaged."""
+
+    exit_code = 1
 
 
 class LinkPartMissing(SyncError):
