@@ -125,6 +125,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.folder / "playbook.toml"
 
     @property
+    def vocabulary(self) -> Path:
+        return self.folder / "vocabulary.toml"
+
+    @property
     def inbox(self) -> Path:
         return self.folder / "inbox"
 
@@ -167,6 +171,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def downlink(self) -> Path:
         return self.data / "downlink"
+
+    @property
+    def orders(self) -> Path:
+        return self.data / "orders"
 
     @property
     def site_public_key(self) -> Path:

@@ -9,6 +9,9 @@ from edge.errors import PlaybookGap, SettingsError
 from edge.events import ChannelName
 from edge.toml import read_toml
 
+LONGEST_MINUTES = 366 * 24 * 60
+"""What is longer, or no number at all, would fail only when the play is called."""
+
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One step of a play: who does what, on which channel, within how long. Without `fires_after_s` it waits for a
@@ -71,6 +74,8 @@ def read_playbook(path: Path) -> Playbook:
     for play in read_toml(path, _File).play:
         if play.name in names:
             raise SettingsError(f"{path}: there are two plays named {play.name!r}; rename one.")
+        if not 0 <= play.quiet_minutes <= LONGEST_MINUTES:
+            raise SettingsError(f"{path}: quiet_minutes of play {play.name!r} must be 0 or more, and a year at most.")
         if not play.step:
             raise SettingsError(f"{path}: play {play.name!r} has no [[play.step]]; say who does what.")
         for step in play.step:
@@ -85,5 +90,7 @@ def _check_step(path: Path, play: Play, step: Step) -> None:
         raise SettingsError(f"{path}: a step of play {play.name!r} says nothing in `what`; say it in en or zh.")
     if step.channel == "device" and "topic" not in step.payload:
         raise SettingsError(f"{path}: a device step of play {play.name!r} needs payload.topic.")
-    if step.within_minutes <= 0:
-        raise SettingsError(f"{path}: within_minutes of play {play.name!r} must be above 0.")
+    if not 0 < step.within_minutes <= LONGEST_MINUTES:
+        raise SettingsError(f"{path}: within_minutes of play {play.name!r} must be above 0, and a year at most.")
+    if step.fires_after_s is not None and not 0 <= step.fires_after_s <= 60 * LONGEST_MINUTES:
+        raise SettingsError(f"{path}: fires_after_s of play {play.name!r} must be 0 or more, and a year at most.")

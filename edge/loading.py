@@ -1,0 +1,113 @@
+"""What the gateway infers and decides by: loaded, and held against each other, at the start and whenever an order from
+HQ changes it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from edge.decide.playbook import Playbook, read_playbook
+from edge.errors import PlaybookGap, SettingsError
+from edge.infer import Infer
+from edge.site import Site
+from models import runtime
+from models.errors import PackInvalid, PackMissing
+from models.pack import Pack
+from models.store import default_packs, find_pack
+from models.tasks.device_anomaly import DeviceAnomaly
+from models.tasks.text_labels import TextLabels
+
+OPENING_S = 120.0
+"""How long a pack may take to be opened."""
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A playbook and packs that fit each other; `infer` has the packs ready to run."""
+
+    playbook: Playbook
+    packs: tuple[Pack, ...]
+    infer: Infer
+
+    @property
+    def versions(self) -> list[tuple[str, str]]:
+        """Name and version of each pack."""
+        return [(pack.manifest.name, pack.manifest.version) for pack in self.packs]
+
+
+def load(site: Site) -> Loaded:
+    """The site's playbook and the packs in use.
+
+    Raises SettingsError, PlaybookGap or ModelError.
+    """
+    playbook = read_playbook(site.playbook)
+    of_calls = [find(site, name) for name in site.settings.calls.packs]
+    of_devices = [find(site, name) for name in site.settings.devices.packs]
+    for pack in (*of_calls, *of_devices):
+        playbook.check_covers(pack.manifest.name, pack.manifest.labels)
+    texts = [TextLabels(runtime.load(pack)) for pack in of_calls]
+    devices = [DeviceAnomaly(runtime.load(pack)) for pack in of_devices]
+    return Loaded(playbook=playbook, packs=(*of_calls, *of_devices), infer=Infer(texts, devices))
+
+
+def find(site: Site, name: str) -> Pack:
+    """A pack by name: the site's own, then those of this machine, then those that ship. Raises ModelError."""
+    try:
+        return find_pack(name, site.packs)
+    except PackMissing:
+        return find_pack(name, default_packs())
+
+
+def check_playbook(site: Site, path: Path) -> None:
+    """Whether the gateway could run with another playbook. Raises SettingsError, PlaybookGap or ModelError."""
+    playbook = read_playbook(path)
+    for name in (*site.settings.calls.packs, *site.settings.devices.packs):
+        playbook.check_covers(name, find(site, name).manifest.labels)
+
+
+def check_pack(site: Site, pack: Pack) -> None:
+    """Whether the gateway could run with another pack; it is opened in a process of its own, which a model that breaks
+    its runtime takes down alone. Raises SettingsError, PlaybookGap or PackInvalid."""
+    name = pack.manifest.name
+    for used, task in ((site.settings.calls.packs, "text-labels"), (site.settings.devices.packs, "device-anomaly")):
+        if name not in used:
+            continue
+        if pack.manifest.task != task:
+            raise PackInvalid(f"The pack {name} is for {pack.manifest.task}, and this site uses it for {task}.")
+        try:
+            read_playbook(site.playbook).check_covers(name, pack.manifest.labels)
+        except PlaybookGap as error:
+            raise PlaybookGap(f"{error} Send the playbook before the pack.") from None
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "models.opening", str(pack.folder)],
+            capture_output=True,
+            text=True,
+            timeout=OPENING_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise PackInvalid(f"The pack {name} does not open within {OPENING_S:.0f} s; do not use it.") from None
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"its runtime ended with {done.returncode}"])[-1]
+        raise PackInvalid(f"The pack {name} does not open here: {reason}")
+
+
+def current(site: Site, kind: str, name: str) -> str:
+    """The text that an order of this kind would replace: a file of the site, or a pack's manifest; '' if none."""
+    match kind:
+        case "playbook":
+            path = site.playbook
+        case "vocabulary":
+            path = site.vocabulary
+        case _:
+            try:
+                path = find(site, name).folder / "pack.toml"
+            except (PackMissing, PackInvalid):
+                return ""
+    try:
+        return path.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None

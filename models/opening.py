@@ -1,0 +1,28 @@
+"""`python -m models.opening FOLDER`: opens a pack as the gateway would, in a process that may break: exit code 0, or 1
+and one sentence on stderr."""
+
+import sys
+from pathlib import Path
+
+from models import runtime
+from models.errors import ModelError
+from models.pack import read_pack
+from models.tasks.device_anomaly import DeviceAnomaly
+from models.tasks.text_labels import TextLabels
+
+
+def open_pack(folder: Path) -> None:
+    """Load the pack in `folder` for its task; raises ModelError."""
+    model = runtime.load(read_pack(folder))
+    match model.pack.manifest.task:
+        case "text-labels":
+            TextLabels(model)
+        case "device-anomaly":
+            DeviceAnomaly(model)
+
+
+if __name__ == "__main__":
+    try:
+        open_pack(Path(sys.argv[1]))
+    except ModelError as error:
+        sys.exit(str(error))
