@@ -146,14 +146,19 @@ def activate(packs: Path, key: str) -> None:
     drop(packs, key)
 
 
-def roll_back(packs: Path, name: str) -> None:
-    """Put the pack that was there before the last `activate` back into its place; if there was none, take it out, so
-    that the one that ships is used again. This can be called again."""
-    place, previous = packs / name, packs / f".previous-{name}"
-    if previous.is_symlink():
-        _link(packs, name, previous.resolve())
-    elif place.is_symlink():
-        place.unlink()
+def installed(packs: Path, name: str) -> str:
+    """What is in the place of a pack, for `roll_back`; '' if nothing was installed there."""
+    place = packs / name
+    return place.readlink().name if place.is_symlink() else ""
+
+
+def roll_back(packs: Path, name: str, earlier: str) -> None:
+    """Put what `installed` said before an `activate` back into a pack's place; if that was nothing, the pack that ships
+    is used again. This can be called again."""
+    if earlier:
+        _link(packs, name, packs / INSTALLED / earlier)
+    elif (packs / name).is_symlink():
+        (packs / name).unlink()
         _sync_folder(packs)
 
 
