@@ -46,8 +46,12 @@ check_program() {
     fail "the user outstation cannot run $outstation; make its .venv with the system's python3, as docs/operate.md says" 3
 }
 
+# A folder on the same disk saves the journal from a mistake, not from a dead disk: docs/operate.md says what does.
 make_site() {
-  [[ -e $site/site.toml ]] || runuser --user outstation -- "$outstation" init "$site"
+  [[ -e $site/site.toml ]] && return
+  runuser --user outstation -- "$outstation" init "$site"
+  printf '\n[replica]\nurl = "file:///var/lib/outstation/replica"  # where the journal is copied to\n' |
+    runuser --user outstation -- tee --append "$site/site.toml" >/dev/null
 }
 
 # The gateway's own name at the broker, with a password that no other box has; the devices' names stay.

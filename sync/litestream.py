@@ -21,7 +21,7 @@ from sync.errors import LinkPartMissing, LinkSettingsError, ReplicaUnusable
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "litestream"
 PROBE_S = 60.0
-ASK_S = 5.0
+ASK_S = 2.0
 STOP_S = 6.0
 """How long a litestream that is to end may take to send what it has; the daemon gives its children ten seconds."""
 
@@ -198,11 +198,12 @@ class Litestream:
         """Forget what litestream has of the database locally; without that no torn file of its own can stop it."""
         self._run("reset")
 
-    def local_bytes(self) -> int:
-        """How much litestream's own files and the database's log take."""
+    def waiting_bytes(self) -> int:
+        """How much litestream's own files and the database's log take, but for the whole copy that it began with: the
+        first of its files."""
         own = self.database.with_name(f".{self.database.name}-litestream")
-        paths = [*own.rglob("*"), self.database.with_name(f"{self.database.name}-wal")]
-        return sum(_size(path) for path in paths)
+        changes = sorted(own.glob("ltx/0/*.ltx"))[1:]
+        return sum(_size(path) for path in (*changes, self.database.with_name(f"{self.database.name}-wal")))
 
     def restore(self, to: Path) -> None:
         """Make the file `to`, which must not be there, of the newest state that the replica has, checked from end to
@@ -255,10 +256,9 @@ def end(process: "subprocess.Popen[bytes]", *, politely: bool) -> None:
 
 def _size(path: Path) -> int:
     try:
-        status = path.stat()
-    except FileNotFoundError:  # litestream has just put it away
+        return path.stat().st_size
+    except FileNotFoundError:  # it was put away just now
         return 0
-    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _last_words(stderr: str) -> str:

@@ -32,20 +32,20 @@ LATE_S = 30.0
 """A sync is due every second (ten, away from the box); from here on it is late."""
 CHECKPOINT_MS = 20_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0
-LOCK_WAIT_S = 20.0
+LOCK_WAIT_S = 2.0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """When litestream has to be stopped.
 
-    It is given `silence_s`, and the time that its local bytes take at `bytes_per_s`, to bring the replica up to date
-    once: longer than its own pauses between attempts (5 minutes). `local_bytes` is how much its files and the
-    journal's log may take beyond the size of the journal.
+    It is given `silence_s`, and the time that the journal and what waits take at `bytes_per_s`, to bring the replica up
+    to date once: longer than its own pauses between attempts (5 minutes). `waiting_bytes` is how much its files and the
+    journal's log may take, not counting the whole copy that it begins with.
     """
 
     silence_s: float = 900.0
     bytes_per_s: float = 32 << 10
-    local_bytes: int = 256 << 20
+    waiting_bytes: int = 256 << 20
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,14 +171,14 @@ class Replica:
         journal, limits = self._litestream.database, self._limits
         if not journal.exists():
             return f"{journal} is not there any more."
-        local_bytes = self._litestream.local_bytes()
-        most_bytes = journal.stat().st_size + limits.local_bytes
-        if local_bytes > most_bytes:
+        waiting_bytes = self._litestream.waiting_bytes()
+        if waiting_bytes > limits.waiting_bytes:
             return (
-                f"what waits for {self._litestream.target.url} came to {local_bytes >> 20} MiB here and was let go; "
+                f"what waits for {self._litestream.target.url} came to {waiting_bytes >> 20} MiB here and was let go; "
                 "the whole journal is copied once it can be reached."
             )
-        if silent_s > limits.silence_s + local_bytes / limits.bytes_per_s and not self._litestream.probe():
+        patience_s = limits.silence_s + (journal.stat().st_size + waiting_bytes) / limits.bytes_per_s
+        if silent_s > patience_s and not self._litestream.probe():
             return f"litestream did nothing for {silent_s:.0f} s although its target answers; it is started again."
         return ""
 

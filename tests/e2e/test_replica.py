@@ -15,4 +15,6 @@ def test_the_sample_sites_journal_comes_back_from_its_replica(make_site: Callabl
     subprocess.run([*OUTSTATION, "run", "--once", str(site)], check=True, capture_output=True)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    assert_replicates(site / "data" / "journal.db", scratch)
+    with (site / "site.toml").open("a", encoding="utf-8") as settings:
+        settings.write(f'\n[replica]\nurl = "{(scratch / "replica").as_uri()}"\n')
+    assert_replicates(site, scratch)

@@ -1,11 +1,10 @@
-"""litestream as outstation-replica.service runs it, on any database: what the tests of replicas have in common."""
+"""A site's journal and what keeps its replica: what the tests of replicas have in common."""
 
 import os
 import queue
-import signal
 import socket
 import subprocess
-import sysconfig
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,10 +14,12 @@ from types import TracebackType
 from typing import Self
 
 import apsw
+import msgspec
 
-from tests.firmware.programs import FIRMWARE, program
+from sync.litestream import PROGRAM, Litestream, read_target
+from sync.replica import Limits, State
+from tests.waiting import until
 
-PROGRAMS = Path(sysconfig.get_path("scripts"))
 DEADLINE_S = 30.0
 
 
@@ -57,75 +58,95 @@ class Systemd:
 
 
 class Replica:
-    """A database's replica in `folder`; `log` is where litestream's words go. To be used in a `with`, which ends it."""
+    """What keeps the replica of the journal in the site folder `site`, as daemon and unit start it. `log` is where its
+    words go. To be used in a `with`, which ends it."""
 
-    def __init__(self, database: Path, folder: Path, watchdog_s: int = 60) -> None:
-        self.database = database
-        self.log = folder.with_suffix(".log")
+    def __init__(self, site: Path, url: str, *, limits: Limits | None = None, watchdog_s: int = 60) -> None:
+        self.site = site
+        self.database = site / "data" / "journal.db"
+        self.database.parent.mkdir(parents=True, exist_ok=True)
+        if not (site / "site.toml").exists():
+            (site / "site.toml").write_text(f'name = "site"\n[replica]\nurl = "{url}"\n')
+        self.log = site / "replica.log"
+        self._target = read_target(url, site / "secrets")
+        self._limits = limits or Limits()
         self._sockets = tempfile.TemporaryDirectory(prefix="replica-")  # a socket's path may not be long
-        self._control = Path(self._sockets.name, "litestream")
-        self._notify = Path(self._sockets.name, "notify")
         self._environment = {
             "PATH": os.environ["PATH"],
-            "LITESTREAM_CONFIG": str(FIRMWARE / "litestream" / "litestream.yml"),
-            "OUTSTATION_JOURNAL": str(database),
-            "OUTSTATION_REPLICA": str(folder),
-            "OUTSTATION_REPLICA_SOCKET": str(self._control),
             "WATCHDOG_USEC": str(watchdog_s * 1_000_000),
-            "NOTIFY_SOCKET": str(self._notify),
+            "NOTIFY_SOCKET": f"{self._sockets.name}/notify",
         }
-        self.systemd = Systemd(self._notify)
+        self.systemd = Systemd(Path(self._sockets.name, "notify"))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.signal(signal.SIGKILL)
+        self.kill()
         self.systemd.close()
         self._sockets.cleanup()
 
     def start(self) -> None:
-        """Start it as the unit does and wait until it says that it is ready."""
-        program("systemd-notify")
+        """Start it and wait until it says that it works."""
         self.systemd.forget()
-        command = [str(FIRMWARE / "systemd" / "replica.sh"), str(PROGRAMS)]
+        keep = (
+            "import sys, threading, msgspec\nfrom pathlib import Path\nfrom sync.replica import Limits, keep\n"
+            "keep(Path(sys.argv[1]), threading.Event(), msgspec.json.decode(sys.argv[2], type=Limits))"
+        )
+        command = [sys.executable, "-c", keep, str(self.site), msgspec.json.encode(self._limits).decode()]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
         assert self.systemd.next() == "READY=1", self.log.read_text()
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to litestream and to who speaks for it; after SIGKILL both are gone."""
-        if self._process is not None:
-            os.killpg(self._process.pid, number)
-            if number == signal.SIGKILL:
-                self._process.wait()
-                self._process = None
+    def start_and_copy(self) -> None:
+        """Start it and wait until litestream has brought the replica up to date once."""
+        self.start()
+        self.wait_for_copy()
 
-    def hang(self) -> None:
-        """Make litestream alone hang; who speaks for it goes on."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
+    def wait_for_copy(self) -> None:
+        """Wait until litestream has brought the replica up to date since its start."""
+        until(lambda: '"last_sync_at"' in self._litestream("list", "-json").stdout, "the replica is there", DEADLINE_S)
+
+    def litestream_pid(self) -> int | None:
+        """litestream's process, while there is one."""
+        if self._process is None:
+            return None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return int(children[0]) if children else None
+
+    def state(self) -> State:
+        """What it has written down of how it goes."""
+        return msgspec.json.decode((self.site / "data" / "replica" / "state.json").read_bytes(), type=State)
+
+    def kill(self) -> None:
+        """End it, and with it litestream, as a power cut would."""
+        if self._process is not None:
+            litestream = self.litestream_pid()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            until(lambda: litestream is None or not Path(f"/proc/{litestream}").exists(), "litestream is gone")
 
     def complete(self) -> None:
         """Bring the replica to where the database is now, and end litestream as a power cut would.
 
-        The end belongs to it: after `litestream sync` it must not be relied on, as replica.sh says.
+        The end belongs to it: after `litestream sync` it must not be relied on.
         """
-        done = self._litestream("sync", "-wait", "-socket", str(self._control), str(self.database))
+        done = self._litestream("sync", "-wait", str(self.database))
         assert done.returncode == 0, done.stderr
-        self.signal(signal.SIGKILL)
+        self.kill()
 
-    def restore(self, target: Path) -> None:
-        """Make `target` from what the replica holds."""
-        done = self._litestream("restore", "-integrity-check", "full", "-o", str(target), str(self.database))
-        assert done.returncode == 0, done.stderr
+    def restore(self, to: Path) -> None:
+        """Make `to` from what the replica holds."""
+        Litestream(self.database, self._target, self.site / "restoring").restore(to)
 
-    def _litestream(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _litestream(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(PROGRAMS / "litestream"), *arguments], env=self._environment, capture_output=True, text=True
+            [str(PROGRAM), name, "-socket", "socket", *arguments],
+            cwd=self.site / "data" / "replica",
+            capture_output=True,
+            text=True,
         )
 
 
@@ -153,10 +174,16 @@ def contents(database: Path) -> dict[str, list[tuple[object, ...]]]:
         return {str(name): connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in tables}
 
 
-def assert_replicates(database: Path, scratch: Path) -> None:
-    """The database, which nobody writes to now, comes back from a replica as it is."""
-    with Replica(database, scratch / "replica") as replica:
-        replica.start()
+def folder_url(folder: Path) -> str:
+    """The URL of a replica in `folder`, which is made."""
+    folder.mkdir()
+    return folder.as_uri()
+
+
+def assert_replicates(site: Path, scratch: Path) -> None:
+    """The site's journal, which nobody writes to now, comes back from a replica as it is."""
+    with Replica(site, folder_url(scratch / "replica")) as replica:
+        replica.start_and_copy()
         replica.complete()
         replica.restore(scratch / "restored.db")
-    assert contents(scratch / "restored.db") == contents(database)
+    assert contents(scratch / "restored.db") == contents(replica.database)

@@ -1,8 +1,10 @@
 """The units that ship: systemd takes them without a word, and shuts them off from the rest of the box."""
 
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,22 +67,27 @@ def security(unit: Path, threshold: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize(("unit", "table"), [("outstation-link", "hq"), ("outstation-replica", "replica")])
 @pytest.mark.parametrize(
     ("said", "runs"),
     [
-        ("[hq]\nsupervised = false\n", True),
-        ("[hq]\n  supervised=false # the unit does it\n", True),
-        ("[hq]\nsupervised = true\n", False),
-        ("[hq]\n# supervised = false\n", False),
+        ("[TABLE]\nsupervised = false\n", True),
+        ("[TABLE]\n  supervised=false # the unit does it\n", True),
+        ("[TABLE]\nsupervised = true\n", False),
+        ("[TABLE]\n# supervised = false\n", False),
+        ("[other]\nsupervised = false\n", False),
+        ("[TABLE\nsupervised = false\n", False),
         ("", False),
     ],
 )
-def test_the_link_s_unit_starts_only_where_the_daemon_does_not_start_the_link(
-    tmp_path: Path, said: str, runs: bool
+def test_a_unit_starts_only_what_the_daemon_does_not_start(
+    tmp_path: Path, unit: str, table: str, said: str, runs: bool
 ) -> None:
-    unit = (FIRMWARE / "systemd" / "outstation-link.service").read_text()
-    condition = re.search(r"^ExecCondition=(\S+) (\S+) '(.+)' \S+$", unit, re.MULTILINE)
+    text = (FIRMWARE / "systemd" / f"{unit}.service").read_text()
+    condition = re.search(r"^ExecCondition=(.+)$", text, re.MULTILINE)
     assert condition is not None
+    _, *arguments = shlex.split(condition[1])
     site = tmp_path / "site.toml"
-    site.write_text(said)
-    assert (subprocess.run([*condition.groups(), str(site)]).returncode == 0) is runs
+    site.write_text(said.replace("TABLE", table))
+    arguments[arguments.index("/var/lib/outstation/site/site.toml")] = str(site)
+    assert (subprocess.run([sys.executable, *arguments], stderr=subprocess.DEVNULL).returncode == 0) is runs
