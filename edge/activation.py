@@ -18,6 +18,7 @@ import msgspec
 from edge.events import OrderKind
 from edge.site import Site
 from models import store
+from models.errors import ModelError
 
 PROVEN_S = 30.0
 MOST_STARTS = 4
@@ -70,7 +71,10 @@ class Activation:
             self.take_back(f"The gateway ended {trial.starts} times soon after it started with this.")
         else:
             self._write(msgspec.structs.replace(trial, starts=starts))
-            self._put()
+            try:
+                self._put()
+            except (OSError, ModelError) as error:
+                self.take_back(f"It could not be put into force: {error}")
 
     def take_back(self, reason: str) -> None:
         """Put back what was there before, in one sentence why. The trial stays until `end`, so that it is reported."""

@@ -4,9 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache
 from importlib.metadata import version
 
 import msgspec
@@ -14,11 +12,12 @@ import structlog
 
 from edge.act.channels import Channels
 from edge.act.countdown import Countdown
+from edge.activation import Activation
 from edge.children import broker, link, replica
-from edge.decide.playbook import Playbook, read_playbook
 from edge.decide.plays import Decider
-from edge.errors import JournalError, MissingPart
-from edge.infer import Infer
+from edge.errors import JournalError, MissingPart, OutstationError
+from edge.loading import Loaded, find, load
+from edge.orders import Orders
 from edge.perceive.speech import Listener
 from edge.perceive.windows import DeviceWindows
 from edge.pipeline import Pipeline
@@ -34,12 +33,8 @@ from edge.web.parts import WebParts
 from edge.web.server import Server
 from models import runtime
 from models.catalogue import read_catalogue, speech_pack_of
-from models.errors import PackMissing
-from models.pack import Pack
+from models.errors import ModelError
 from models.runtime.vosk import VoskModel
-from models.store import default_packs, find_pack
-from models.tasks.device_anomaly import DeviceAnomaly
-from models.tasks.text_labels import TextLabels
 
 INBOX_LOOK_S = 0.5
 DISK_WAIT_S = 5.0
@@ -62,16 +57,27 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a site that every kind of run needs."""
+    """The parts of a site that every kind of run needs; `titles` by play, `packs` with name and version of those in
+    use."""
 
     site: Site
     journal: Journal
-    playbook: Playbook
-    packs: list[Pack]
+    titles: dict[str, dict[str, str]]
+    packs: list[tuple[str, str]]
+    speech: "SpeechModels"
     listener: Listener
     pipeline: Pipeline
     inbox: Inbox
     refused: RefusedFolder
+
+    def adopt(self) -> None:
+        """Go on with the playbook and packs that are there now. Raises SettingsError, PlaybookGap or ModelError: then
+        nothing has changed."""
+        loaded = load(self.site)
+        self.pipeline.adopt(loaded.infer, loaded.playbook)
+        self.speech.forget_replaced()
+        self.titles.update(loaded.playbook.titles)  # those of plays that are gone stay, for the cards that they made
+        self.packs[:] = loaded.versions
 
 
 def open_site(site: Site, stack: ExitStack) -> Opened:
@@ -79,25 +85,20 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
 
     Raises SettingsError, PlaybookGap, ModelError or JournalError, each before anything is taken in.
     """
-    playbook = read_playbook(site.playbook)
-    of_calls = [_pack(site, name) for name in site.settings.calls.packs]
-    of_devices = [_pack(site, name) for name in site.settings.devices.packs]
-    for pack in (*of_calls, *of_devices):
-        playbook.check_covers(pack.manifest.name, pack.manifest.labels)
-    texts = [TextLabels(runtime.load(pack)) for pack in of_calls]
-    devices = [DeviceAnomaly(runtime.load(pack)) for pack in of_devices]
+    loaded = _load(site)
     journal = Journal(site.journal)
     stack.callback(journal.close)
     refused = RefusedFolder(site.refused, journal)
-    listener = Listener(_speech_models(site), site.audio, os.cpu_count() or 1, journal.wake)
-    pipeline = Pipeline(
-        journal, listener, DeviceWindows(), Infer(texts, devices), Decider(playbook, journal.episodes())
-    )
+    speech = SpeechModels(site)
+    listener = Listener(speech, site.audio, os.cpu_count() or 1, journal.wake)
+    decider = Decider(loaded.playbook, journal.episodes())
+    pipeline = Pipeline(journal, listener, DeviceWindows(), loaded.infer, decider)
     return Opened(
         site=site,
         journal=journal,
-        playbook=playbook,
-        packs=[*of_calls, *of_devices],
+        titles=loaded.playbook.titles,
+        packs=loaded.versions,
+        speech=speech,
         listener=listener,
         pipeline=pipeline,
         inbox=Inbox(site, journal, refused),
@@ -105,30 +106,44 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
     )
 
 
-def _pack(site: Site, name: str) -> Pack:
-    """A pack by name: the site's own, then those of this machine, then those that ship."""
+def _load(site: Site) -> Loaded:
+    """The playbook and packs; if an order from HQ has just changed them and they cannot be loaded, those before it."""
     try:
-        return find_pack(name, site.packs)
-    except PackMissing:
-        return find_pack(name, default_packs())
+        return load(site)
+    except (OutstationError, ModelError) as error:
+        activation = Activation(site)
+        if activation.trial is None or activation.trial.failed:
+            raise
+        activation.take_back(f"The gateway cannot start with it: {error}")
+        return load(site)
 
 
-def _speech_models(site: Site) -> Callable[[str], VoskModel]:
+class SpeechModels:
     """Gives the speech model of a language, loaded when it is first needed and then shared by all threads."""
-    lock = threading.Lock()
 
-    @cache
-    def load(language: str) -> VoskModel:
-        name = site.settings.calls.speech.get(language) or speech_pack_of(language, read_catalogue())
-        model = runtime.load(_pack(site, name))
-        assert isinstance(model, VoskModel)
-        return model
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._lock = threading.Lock()
+        self._models: dict[str, VoskModel] = {}
 
-    def model_for(language: str) -> VoskModel:
-        with lock:
-            return load(language)
+    def __call__(self, language: str) -> VoskModel:
+        """Raises ModelError when there is none."""
+        with self._lock:
+            if language not in self._models:
+                name = self._site.settings.calls.speech.get(language) or speech_pack_of(language, read_catalogue())
+                model = runtime.load(find(self._site, name))
+                assert isinstance(model, VoskModel)
+                self._models[language] = model
+            return self._models[language]
 
-    return model_for
+    def forget_replaced(self) -> None:
+        """Load those anew, when they are next needed, whose pack was replaced; calls under way keep theirs."""
+        with self._lock:
+            packs = self._site.packs
+            for language, model in list(self._models.items()):
+                place = packs / model.pack.manifest.name
+                if (place.exists() or model.pack.folder.is_relative_to(packs)) and place.resolve() != model.pack.folder:
+                    del self._models[language]
 
 
 # ---- outstation run --once -----------------------------------------------------------------------------------------
@@ -188,6 +203,7 @@ def run(site: Site) -> None:
         for child in children:
             child.start()
             stack.callback(child.stop)
+        Activation(site).resume()
         opened = open_site(site, stack)
         keeper = replica(site)  # not before the journal's migrations, which want it to themselves
         if keeper is not None:
@@ -197,15 +213,16 @@ def run(site: Site) -> None:
         bus = None if site.settings.bus is None else Bus(site, opened.journal, opened.refused)
         countdown = Countdown(opened.journal, Channels(bus, site.webhooks))
         inbox = InboxWatch(opened.inbox)
-        for part in (opened.pipeline, countdown, bus, inbox):
+        orders = Orders(site, opened.journal, opened.adopt, lambda: opened.pipeline.alive)
+        for part in (opened.pipeline, countdown, bus, inbox, orders):
             if part is not None:
                 part.start()
                 stack.callback(part.stop)
         look = HealthLook(opened.journal, site, opened.pipeline, bus, children)
-        _serve(opened, look)
+        _serve(opened, look, orders)
 
 
-def _serve(opened: Opened, look: HealthLook) -> None:
+def _serve(opened: Opened, look: HealthLook, orders: Orders) -> None:
     """The page, on the main thread, which gets the signals; systemd hears of it when it answers."""
     web = opened.site.settings.web
     app = create_app(
@@ -215,10 +232,11 @@ def _serve(opened: Opened, look: HealthLook) -> None:
             language=opened.site.settings.language,
             version=version("outstation"),
             audio=opened.site.audio,
-            titles=opened.playbook.titles,
+            titles=opened.titles,
             health=look.now,
             hosts=web.hosts,
-            packs=[(pack.manifest.name, pack.manifest.version) for pack in opened.packs],
+            packs=opened.packs,
+            orders=orders,
         )
     )
     server = Server(app, web.host, web.port)

@@ -16,6 +16,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from edge.decide.playbook import Playbook
 from edge.decide.plays import Decider, decide
 from edge.errors import JournalError
 from edge.events import Action, Decision, Event, Note, Prediction, Signal, Utterance, now_us
@@ -33,6 +34,7 @@ LOOK_S = 0.5
 DISK_WAIT_S = 1.0
 WINDOWS_KEPT_EVERY_S = 300.0
 PACK_WAIT_S = 60.0
+ADOPT_WAIT_S = 20.0
 
 log = structlog.get_logger()
 
@@ -55,6 +57,8 @@ class Pipeline:
         # By call why it cannot be transcribed now, and when to try again (monotonic seconds).
         self._put_off: dict[str, tuple[str, float]] = {}
         self._windows_kept_s = time.monotonic()
+        self._next: tuple[Infer, Playbook] | None = None
+        self._adopted = threading.Event()
         self._recall_windows()
 
     def start(self) -> None:
@@ -72,6 +76,16 @@ class Pipeline:
     def alive(self) -> bool:
         """Whether events are being taken."""
         return self._thread.is_alive()
+
+    def adopt(self, infer: Infer, playbook: Playbook) -> None:
+        """Infer and decide by these from the next batch on: returns when it is so, or when the pipeline is held up (it
+        is so as soon as that goes on) or has ended."""
+        self._adopted.clear()
+        self._next = (infer, playbook)
+        self._journal.wake()
+        until_s = time.monotonic() + ADOPT_WAIT_S
+        while self.alive and time.monotonic() < until_s and not self._adopted.wait(LOOK_S):
+            pass
 
     def drain(self) -> None:
         """Take events on the caller's thread until nothing is left to take."""
@@ -92,6 +106,11 @@ class Pipeline:
 
     def _step(self) -> bool:
         """A batch of each track; False when there was nothing to take."""
+        following, self._next = self._next, None
+        if following is not None:
+            self._infer, playbook = following
+            self._decider.adopt(playbook)
+            self._adopted.set()
         worked = [self._take_readings(), self._take_notes(), self._take_calls()]
         return any(worked)
 

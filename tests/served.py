@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 
 from edge.health import Health, Waiting
+from edge.orders import Orders
+from edge.site import Site, SiteSettings
 from edge.store.journal import Journal
 from edge.web.app import create_app
 from edge.web.parts import WebParts
@@ -32,6 +34,7 @@ def parts_of(journal: Journal, audio: Path, health: Callable[[], Health] = lambd
         packs=(("vosk-model-en", "0.3.70"), ("call-signals", "1.0"), ("device-anomaly", "1.0")),
         titles=TITLES,
         health=health,
+        orders=Orders(Site(folder=audio.parent, settings=SiteSettings(name="red-ridge")), journal, lambda: None),
     )
 
 

@@ -16,6 +16,10 @@ class Decider:
         self._episodes = dict(episodes)
         self._moved: dict[tuple[str, str], int] = {}
 
+    def adopt(self, playbook: Playbook) -> None:
+        """Decide by another playbook from now on; a play that keeps its name keeps its episodes."""
+        self._playbook = playbook
+
     def answers(self, label: str, speaker: str) -> bool:
         """Whether any play answers a label in what this speaker (a call's channel, or `note`) said."""
         return any(speaker in play.said_by for play in self._playbook.plays[label])

@@ -6,7 +6,6 @@ moment leaves the journal between two such transactions and a restart goes on fr
 """
 
 import threading
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,7 +15,20 @@ import apsw
 import msgspec
 
 from edge.errors import Conflict
-from edge.events import Action, Decision, Event, Prediction, Record, Signal, State, Transition, now_us
+from edge.events import (
+    Action,
+    Audio,
+    Decision,
+    Event,
+    Order,
+    Prediction,
+    Record,
+    Signal,
+    State,
+    Transition,
+    boot_id,
+    now_us,
+)
 from edge.store import outbox
 from edge.store.database import Readers, Writer, number
 from edge.store.migrations import migrate
@@ -98,7 +110,7 @@ class Journal:
         migrate(path)
         self.path = path
         self.readers = Readers(path)
-        self.boot_id = _boot_id()
+        self.boot_id = boot_id()
         self._commits = 0
         self._changed = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
@@ -296,6 +308,31 @@ class Journal:
 
         return self._writer.submit(job)
 
+    # ---- what HQ sends ---------------------------------------------------------------------------------------
+
+    def note_order(self, order: Order) -> Future[None]:
+        """Write down what became of an order from HQ."""
+
+        def job(connection: apsw.Connection) -> None:
+            insert(connection, [order])
+            _announce(connection, [order])
+
+        return self._writer.submit(job)
+
+    def orders(self) -> dict[str, Order]:
+        """By order how it stands: the newest that was written down of it."""
+        newest = "WHERE seq IN (SELECT max(seq) FROM orders GROUP BY order_id) ORDER BY order_id"
+        return {order.order_id: order for order in select(self.readers.connection(), Order, newest)}
+
+    def send_audio(self, audio: Audio, cursor: str) -> Future[None]:
+        """Put a part of a sound file on its way to HQ, and let `cursor` say how many parts are."""
+
+        def job(connection: apsw.Connection) -> None:
+            outbox.put(connection, [audio])
+            connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (cursor, audio.part + 1))
+
+        return self._writer.submit(job)
+
     # ---- small questions -------------------------------------------------------------------------------------
 
     def find(self, kind: type[T], record_id: str) -> T | None:
@@ -335,11 +372,3 @@ def _announce(connection: apsw.Connection, records: Sequence[Record]) -> None:
         "INSERT INTO feed (kind, id) VALUES (?, ?)", ((kind_of(record), record.id) for record in records)
     )
     outbox.put(connection, records)
-
-
-def _boot_id() -> str:
-    """The kernel's identifier of this boot: clocks of two boots are not comparable."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return str(uuid.uuid4())

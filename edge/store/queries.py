@@ -443,11 +443,13 @@ def news_after(connection: apsw.Connection, seq: int) -> list[News]:
         """SELECT f.seq, CASE f.kind
           WHEN 'event' THEN e.kind WHEN 'progress' THEN 'call' WHEN 'signal' THEN 'utterance'
           WHEN 'prediction' THEN 'utterance' WHEN 'action' THEN 'card' WHEN 'transition' THEN 'card'
-          WHEN 'refusal' THEN 'refusal' ELSE '' END, coalesce(p.signal_id, t.action_id, f.id)
+          WHEN 'refusal' THEN 'refusal' WHEN 'order' THEN 'order' ELSE '' END,
+          coalesce(p.signal_id, t.action_id, o.order_id, f.id)
         FROM feed f
         LEFT JOIN events e ON f.kind = 'event' AND e.id = f.id
         LEFT JOIN predictions p ON f.kind = 'prediction' AND p.id = f.id
         LEFT JOIN transitions t ON f.kind = 'transition' AND t.id = f.id
+        LEFT JOIN orders o ON f.kind = 'order' AND o.id = f.id
         WHERE f.seq > ? ORDER BY f.seq""",
         (seq,),
     )

@@ -8,7 +8,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from edge.errors import Conflict, JournalError
-from edge.web import calls, cards, devices, notes, page, problems, status
+from edge.web import calls, cards, devices, notes, orders, page, problems, status
 from edge.web.guard import MAX_BODY_BYTES, Guard
 from edge.web.parts import WebParts
 from edge.web.stream import Streams, stream
@@ -23,6 +23,7 @@ def create_app(parts: WebParts) -> Litestar:
             calls.router,
             devices.router,
             notes.router,
+            orders.router,
             status.router,
             stream,
             page.index,
@@ -55,5 +56,5 @@ def create_app(parts: WebParts) -> Litestar:
 def _close_inputs(app: Litestar) -> None:
     """Say in the OpenAPI description what the decoders do: a field that is not known is refused."""
     schemas = app.openapi_schema.components.schemas
-    for taken in (cards.Move, notes.NewNote):
+    for taken in (cards.Move, notes.NewNote, orders.OrderAnswer):
         schemas[taken.__name__].additional_properties = False

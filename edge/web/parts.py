@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 
 from edge.events import now_us
 from edge.health import Health
+from edge.orders import Orders
 from edge.store.journal import Journal
 
 
@@ -16,7 +17,8 @@ class WebParts:
     """The journal, what site.toml says of the site, and how to ask for the gateway's health.
 
     `hosts` are further names under which the page may be opened, `packs` (name, version) of the packs in use,
-    `titles` says each play in Chinese and English. `health` is called in a thread: it may read files and the journal.
+    `titles` says each play in Chinese and English, `orders` looks after what HQ sends. `health` is called in a thread:
+    it may read files and the journal.
     """
 
     journal: Journal
@@ -26,6 +28,7 @@ class WebParts:
     audio: Path
     titles: Mapping[str, Mapping[str, str]]
     health: Callable[[], Health]
+    orders: Orders
     hosts: Sequence[str] = ()
     packs: Sequence[tuple[str, str]] = ()
     started_at: int = field(default_factory=now_us)

@@ -155,6 +155,8 @@ def _record(connection: apsw.Connection, parts: WebParts, kind: str, record_id: 
             return queries.event(connection, record_id)
         case "refusal":
             return queries.refusal(connection, int(record_id))
+        case "order":
+            return parts.orders.view(record_id)
         case _:
             return None
 
@@ -173,7 +175,7 @@ async def stream(
         str | None, HeaderParameter(name="Last-Event-ID", description="The same, as browsers send it after a break.")
     ] = None,
 ) -> ServerSentEvent:
-    """What happens, as it happens: card, call, utterance, note, refusal, device, health, snapshot."""
+    """What happens, as it happens: card, call, utterance, note, refusal, order, device, health, snapshot."""
     streams: Streams = state.streams
     if streams.full:
         raise ServiceUnavailableException(f"{STREAMS} pages are open already; close some.")

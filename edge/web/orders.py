@@ -1,0 +1,78 @@
+"""What HQ sent: how each order stands, what it would change, and what people here answer."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from litestar import Router, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath, JSONBody
+
+from edge.orders import Line, OrderView
+from edge.web.guard import POST_PROBLEMS, only_json
+from edge.web.parts import Parts, WebParts
+from edge.web.problems import says
+
+Person = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=200, pattern=r"^(?!\s*(?:hq|gateway)\s*$).*\S", description="Who says so."),
+]
+ANSWER_PROBLEMS = POST_PROBLEMS | says(_404="There is no such order.", _409="Its state does not allow this any more.")
+
+
+class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who agrees to an order or declines it, and what they say to it."""
+
+    by: Person
+    remark: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class OrderPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One order, and line by line what it would change (nothing unless it waits)."""
+
+    order: OrderView
+    difference: tuple[Line, ...]
+
+
+@get("/", sync_to_thread=True)
+def list_orders(parts: Parts) -> list[OrderView]:
+    """What HQ sent, the last first."""
+    return parts.orders.views()
+
+
+@get("/{order_id:str}", sync_to_thread=True, responses=says(_404="There is no such order."))
+def read_order(parts: Parts, order_id: FromPath[str]) -> OrderPage:
+    """One order and what it would change."""
+    order = _found(parts, order_id)
+    lines = parts.orders.difference(order_id) if order.state == "waiting" else []
+    return OrderPage(order=order, difference=tuple(lines))
+
+
+@post("/{order_id:str}/agree", status_code=200, guards=[only_json], responses=ANSWER_PROBLEMS)
+async def agree(parts: Parts, order_id: FromPath[str], data: JSONBody[OrderAnswer]) -> OrderView:
+    """Put it into force now; answered when it is, or when it was taken back (`state` says which)."""
+    return await _answer(parts, order_id, data, parts.orders.agree)
+
+
+@post("/{order_id:str}/decline", status_code=200, guards=[only_json], responses=ANSWER_PROBLEMS)
+async def decline(parts: Parts, order_id: FromPath[str], data: JSONBody[OrderAnswer]) -> OrderView:
+    """It is not to come into force here."""
+    return await _answer(parts, order_id, data, parts.orders.decline)
+
+
+async def _answer(
+    parts: WebParts, order_id: str, data: OrderAnswer, answer: Callable[[str, str, str], OrderView]
+) -> OrderView:
+    await asyncio.to_thread(_found, parts, order_id)
+    return await asyncio.to_thread(answer, order_id, data.by.strip(), data.remark)
+
+
+def _found(parts: WebParts, order_id: str) -> OrderView:
+    view = parts.orders.view(order_id)
+    if view is None:
+        raise NotFoundException(f"There is no order {order_id}; reload the list.")
+    return view
+
+
+router = Router("/api/orders", route_handlers=[list_orders, read_order, agree, decline], tags=["orders"])
