@@ -16,6 +16,7 @@ LAZY = {
     "models": "models.cli:models",
     "score": "models.score:score",
     "transcribe": "models.cli:transcribe",
+    "restore": "sync.restore:restore",
     "sync": "sync.cli:sync",
     "hq": "sync.hq.cli:hq",
     "tui": "tui.cli:tui",

@@ -212,7 +212,8 @@ class Litestream:
         if done.returncode == 0:
             return
         for leftover in to.parent.glob(f"{to.name}*"):
-            leftover.unlink()
+            if leftover.is_file():
+                leftover.unlink()
         raise ReplicaUnusable(
             f"the replica at {self.target.url} cannot be restored: {_last_words(done.stderr)}; "
             "name another place that has a copy with --from."

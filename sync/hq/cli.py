@@ -118,6 +118,30 @@ def sites(folder: Path, as_json: bool) -> None:
         Console().print(_table(found))
 
 
+@hq.command("restore")
+@click.argument("site")
+@click.option(
+    "--to",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to make; carry it to the new box.",
+)
+@click.option("--from", "url", metavar="URL", help="Where the replica lies; default: where the site said.")
+@_folder
+@click.option("--store", "dsn", metavar="DSN", help="HQ's store, postgresql://…; default: the one in HQ's folder.")
+@click.option("--json", "as_json", is_flag=True, help="What was done as one JSON object.")
+def restore_command(site: str, to: Path, url: str | None, folder: Path, dsn: str | None, as_json: bool) -> None:
+    """Make SITE's folder for a new box, from its replica and what HQ has; the old box's key is revoked."""
+    from sync.hq.restore import restore
+
+    made = restore(site, to, Store.open(dsn or store_path(folder)), folder, url)
+    if as_json:
+        click.echo(msgspec.json.encode(made))
+        return
+    for sentence in made.sentences():
+        click.echo(sentence)
+
+
 def _table(found: list[SiteView]) -> Table:
     table = Table("site", "link", "last contact (UTC)", "records", box=None, pad_edge=False)
     for site in found:
