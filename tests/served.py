@@ -22,8 +22,11 @@ PATIENCE_S = 20.0
 HEALTHY = Health(ready=True, outbox=Waiting(now=3, day=41), refusals=2, calls_waiting=1)
 
 
-def parts_of(journal: Journal, audio: Path, health: Callable[[], Health] = lambda: HEALTHY) -> WebParts:
-    """A site around a journal."""
+def parts_of(
+    journal: Journal, audio: Path, health: Callable[[], Health] = lambda: HEALTHY, site: Site | None = None
+) -> WebParts:
+    """A site around a journal; `site` is its folder, where HQ's orders lie."""
+    folder = site or Site(folder=audio.parent, settings=SiteSettings(name="red-ridge"))
     return WebParts(
         journal=journal,
         site_name="red-ridge",
@@ -34,7 +37,7 @@ def parts_of(journal: Journal, audio: Path, health: Callable[[], Health] = lambd
         packs=(("vosk-model-en", "0.3.70"), ("call-signals", "1.0"), ("device-anomaly", "1.0")),
         titles=TITLES,
         health=health,
-        orders=Orders(Site(folder=audio.parent, settings=SiteSettings(name="red-ridge")), journal, lambda: None),
+        orders=Orders(folder, journal, lambda: None),
     )
 
 

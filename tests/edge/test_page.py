@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge.events import Event, Note
+from edge.events import Event, Note, new_id, now_us
+from edge.site import SAMPLE, Site, SiteSettings
 from edge.store import queries
 from edge.store.journal import Journal
 from tests.browser import Tab, browsing, patient
 from tests.served import Running, parts_of, running, served
 from tests.site_fixture import TITLES, fill, write_sound
 
-VIEWS = ("cards", "calls", "devices", "notes", "refused")
+VIEWS = ("cards", "calls", "devices", "notes", "refused", "orders")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_the_page_speaks_chinese_and_english_and_switches(tab: Tab, site: Runnin
     look(tab, site.url, "cards", "zh")
     assert "把方案调到预算之内" in text(tab, "main")
     assert "还剩" in text(tab, "main")
-    assert text(tab, ".bar nav").split() == ["要办", "8", "通话", "设备", "记录", "拒收"]
+    assert text(tab, ".bar nav").split() == ["要办", "8", "通话", "设备", "记录", "拒收", "总部下发"]
     tab.click("#language")
     tab.wait("document.documentElement.lang === 'en'")
     assert "Fit the offer to the budget" in text(tab, "main")
@@ -150,7 +152,8 @@ def test_refused_inputs_are_shown_with_their_reason(tab: Tab, site: Running) -> 
 def test_an_empty_site_says_what_to_do(tab: Tab, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     with served(parts_of(journal, tmp_path)) as url:
-        for view, hint in zip(VIEWS, ("inbox/", "inbox/", "[bus]", "heard or saw", "inbox/refused"), strict=True):
+        hints = ("inbox/", "inbox/", "[bus]", "heard or saw", "inbox/refused", "checked first")
+        for view, hint in zip(VIEWS, hints, strict=True):
             look(tab, url, view)
             assert hint in text(tab, ".empty p"), view
         tab.open("about:blank")
@@ -252,5 +255,37 @@ def test_the_page_catches_up_after_the_gateway_was_away(tab: Tab, tmp_path: Path
     with served(parts, port=int(url.rpartition(":")[2])):
         tab.wait("document.getElementById('dot').className === 'dot good'")
         tab.wait(f"document.querySelector(\"[data-key='{filled.budget}']\").classList.contains('accepted')")
+        tab.open("about:blank")
+    journal.close()
+
+
+def test_an_order_from_hq_shows_what_it_changes_and_is_agreed_to(tab: Tab, tmp_path: Path) -> None:
+    site = Site(folder=tmp_path, settings=SiteSettings(name="red-ridge"))
+    site.data.mkdir()
+    playbook = (SAMPLE / "playbook.toml").read_text("utf-8")
+    site.playbook.write_text(playbook, "utf-8")
+    order = new_id()
+    staged = site.downlink / order
+    staged.mkdir(parents=True)
+    (staged / "content").write_text(playbook.replace("Danger to people", "Everybody out"), "utf-8")
+    offer = {"order": order, "kind": "playbook", "name": "", "size": 9, "at": now_us(), "activate_at": None}
+    (staged / "offer.json").write_bytes(msgspec.json.encode(offer))
+    journal = Journal(site.journal)
+    parts = parts_of(journal, site.data / "audio", site=site)
+    with served(parts) as url:
+        look(tab, url, "orders")
+        parts.orders.look()
+        tab.wait("document.querySelector('.changed.new') !== null")
+        assert "Danger to people" in text(tab, ".changed.gone")
+        assert "Everybody out" in text(tab, ".changed.new")
+        assert "From HQ\n1" in text(tab, ".bar nav")
+        tab.click(".order [data-part=agree]")
+        tab.wait("document.activeElement.dataset.part === 'by'")
+        assert site.playbook.read_text("utf-8") == playbook, "nobody said who agrees"
+        tab.type("Li Wei")
+        tab.click(".order [data-part=agree]")
+        tab.wait("document.querySelector('.order .chip')?.innerText === 'In force'")
+        assert "Li Wei" in text(tab, ".order")
+        assert "Everybody out" in site.playbook.read_text("utf-8")
         tab.open("about:blank")
     journal.close()

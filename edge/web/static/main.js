@@ -8,13 +8,21 @@ import { show as devices } from "./devices.js";
 import { h, notice } from "./dom.js";
 import { follow } from "./live.js";
 import { show as notes } from "./notes.js";
+import { show as orders } from "./orders.js";
 import { draw as drawPlayer } from "./player.js";
 import { show as refused } from "./refused.js";
 import { listen, state } from "./state.js";
 import { showStatus } from "./status.js";
 import { inLanguage, language, say, speak } from "./words.js";
 
-const VIEWS = { cards: [cards], calls: [calls, call], devices: [devices, device], notes: [notes], refused: [refused] };
+const VIEWS = {
+  cards: [cards],
+  calls: [calls, call],
+  devices: [devices, device],
+  notes: [notes],
+  refused: [refused],
+  orders: [orders],
+};
 
 const main = document.getElementById("main");
 const who = document.getElementById("who");
@@ -32,6 +40,8 @@ function go() {
 
 function showViews() {
   const open = [...state.cards.values()].filter((card) => card.state === "proposed").length;
+  const asked = [...state.orders.values()].filter((order) => order.state === "waiting").length;
+  const counts = { cards: open, orders: asked };
   const here = location.hash.split("/")[1] || "cards";
   document.title = `${open ? `(${open}) ` : ""}${view.title} · ${state.site?.name ?? "Outstation"}`;
   document
@@ -42,7 +52,7 @@ function showViews() {
           "a",
           { href: `#/${key}`, "aria-current": key === here ? "page" : null },
           say(key),
-          key === "cards" && open > 0 && h("span.count", {}, String(open)),
+          counts[key] > 0 && h("span.count", {}, String(counts[key])),
         ),
       ),
     );
@@ -82,7 +92,7 @@ setInterval(tick, 1000);
 
 listen((kind, record) => {
   if (["all", "health", "connection"].includes(kind)) showStatus();
-  if (["all", "card"].includes(kind)) showViews();
+  if (["all", "card", "order"].includes(kind)) showViews();
   if (kind === "new") notice(`${inLanguage(record.title)} · ${record.subject}`);
   else view?.update(kind, record);
 });

@@ -14,6 +14,7 @@ export const state = {
   devices: new Map(),
   notes: new Map(),
   refusals: new Map(),
+  orders: new Map(),
 };
 
 const OPEN = new Set(["proposed", "accepted", "fired"]);
@@ -37,6 +38,7 @@ const STORES = {
   call: ["calls", "id"],
   note: ["notes", "id"],
   refusal: ["refusals", "seq"],
+  order: ["orders", "id"],
 };
 
 /** A record from the stream, or from the answer to what was done here. */
@@ -55,7 +57,7 @@ export function put(kind, record) {
 /** Asks for everything anew. */
 export async function load() {
   heard.clear();
-  const [site, health, open, lately, calls, devices, notes, refusals] = await Promise.all(
+  const [site, health, open, lately, calls, devices, notes, refusals, orders] = await Promise.all(
     [
       "/api/site",
       "/api/health",
@@ -65,6 +67,7 @@ export async function load() {
       "/api/devices",
       "/api/notes?limit=100",
       "/api/refusals?limit=200",
+      "/api/orders",
     ].map(get),
   );
   Object.assign(state, { site, health });
@@ -73,6 +76,7 @@ export async function load() {
   fill("calls", calls, "id");
   fill("notes", notes, "id");
   fill("refusals", refusals, "seq");
+  fill("orders", orders, "id");
   tell("all");
 }
 
