@@ -85,7 +85,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """A line of a comparison: in both, only in what is there now (gone), only in what HQ sent (new), or left out."""
 
-    change: Literal["same", "gone", "new", "skip"]
+    change: Literal["same", "gone", "new", "cut"]
     text: str
 
 
@@ -445,12 +445,12 @@ def _compared(now: str, new: str) -> list[Line]:
     """The lines that differ, with three around them."""
     before, after = now.splitlines(), new.splitlines()
     if max(len(before), len(after)) > MOST_COMPARED_LINES:
-        return [Line(change="skip", text=f"{len(before)} → {len(after)}")]
+        return [Line(change="cut", text=f"{len(before)} → {len(after)}")]
     lines: list[Line] = []
     for line in list(difflib.unified_diff(before, after, lineterm="", n=3))[2:]:
         match line[:1]:
             case "@":
-                lines.append(Line(change="skip", text=line))
+                lines.append(Line(change="cut", text=line))
             case "-":
                 lines.append(Line(change="gone", text=line[1:]))
             case "+":

@@ -98,8 +98,8 @@ function question(order) {
 
 function difference(lines) {
   if (lines.length === 0) return [h("p.quiet", {}, say("orderSame"))];
-  const marks = { gone: "−", new: "+", same: " ", skip: "⋯" };
+  const marks = { gone: "−", new: "+", same: " ", cut: "⋯" };
   return lines.map(({ change, text }) =>
-    h(`div.changed.${change}`, {}, h("span", { "aria-hidden": "true" }, marks[change]), change === "skip" ? "" : text),
+    h(`div.changed.${change}`, {}, h("span", { "aria-hidden": "true" }, marks[change]), change === "cut" ? "" : text),
   );
 }
