@@ -20,7 +20,7 @@ import msgspec
 from sync.errors import LinkPartMissing, LinkSettingsError, ReplicaUnusable
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "litestream"
-PROBE_S = 60.0
+PROBE_S = 30.0
 ASK_S = 2.0
 STOP_S = 6.0
 """How long a litestream that is to end may take to send what it has; the daemon gives its children ten seconds."""

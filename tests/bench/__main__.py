@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tests.bench import memory, predict, recordings, start, wer
+from tests.bench import memory, predict, recordings, replica, start, wer
 from tests.bench.figure import Figure, show
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -13,15 +13,19 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "start": start.measure,
     "memory": memory.measure,
     "wer": wer.measure,
+    "replica": replica.measure,
+    "restore": replica.measure_restore,
 }
+ON_REQUEST = {"restore"}
+"""Those that take minutes: measured when they are named."""
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def bench(names: tuple[str, ...], as_json: bool) -> None:
-    """Measure, by default everything."""
-    for name in names or BENCHES:
+    """Measure, by default everything but what takes minutes."""
+    for name in names or [name for name in BENCHES if name not in ON_REQUEST]:
         for figure in BENCHES[name]():
             show(figure, as_json)
 

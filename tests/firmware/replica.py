@@ -108,6 +108,11 @@ class Replica:
         """Wait until litestream has brought the replica up to date since its start."""
         until(lambda: '"last_sync_at"' in self._litestream("list", "-json").stdout, "the replica is there", DEADLINE_S)
 
+    @property
+    def pid(self) -> int | None:
+        """The process that keeps the replica, while there is one."""
+        return None if self._process is None else self._process.pid
+
     def litestream_pid(self) -> int | None:
         """litestream's process, while there is one."""
         if self._process is None:
