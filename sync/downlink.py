@@ -35,7 +35,7 @@ MOST_SILENCES = 6
 MOST_TRIES = 3
 SPARE_DISK_BYTES = 64 << 20
 """What the daemon needs for itself is never taken by an order."""
-HASHED_AT_ONCE_BYTES = 4 << 20
+HASHED_AT_ONCE_BYTES = 16 << 20
 KEPT_DAYS = 30
 """How long a part of an order stays that HQ does not offer any more."""
 
