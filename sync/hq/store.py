@@ -1,363 +1,489 @@
-"""HQ's store: every record of every site once, in one SQLite database.
+"""HQ's store: every record of every site once, whatever comes twice, late, in pieces or in any order.
 
-The receiver is its only writer beside `hq enrol` and `hq revoke`; pages read through connections of their own.
-A record is here when its transaction is on disk (WAL, synchronous=FULL), and only then is it acknowledged.
+Receivers write through a Store each. What one transaction took is on disk when it ends (SQLite: WAL and
+synchronous=FULL; PostgreSQL as its server is set), and only then is it acknowledged.
 """
 
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal, Self
 
-import apsw
 import msgspec
 
-from sync.database import open_to_read, open_to_write
-from sync.envelope import Header
-from sync.errors import LinkSettingsError
-from sync.protocol import Ack, State
+from sync import keys
+from sync.envelope import Gone, Header, Row, dictionary_id
+from sync.errors import EnvelopeInvalid, MessageInvalid
+from sync.hq import clock, plays, schema
+from sync.hq.database import Value, marks, migrate
+from sync.hq.errors import EnrolmentRefused, IdentityConflict
+from sync.hq.holding import LaneKey, Piece, hold, pieces_in, runs_near, shared, swap_pieces, without
+from sync.hq.reader import MAX_DICTIONARIES, Reader
+from sync.hq.record import to_json
+from sync.protocol import Dictionary, State, Taken
+from sync.ranges import Ranges
 
 QUARANTINE_ROWS = 1000
 QUARANTINE_BYTES = 64 << 10
-"""How much of one refused envelope is kept."""
+"""How much of one refused message is kept."""
+MAX_SPAN = 2**40
+"""Numbers that one row of kind gone may stand for, and bytes that it may speak of."""
 
-# Only ever appended to; `PRAGMA user_version` counts those that were applied.
-_MIGRATIONS = (
-    """
-    CREATE TABLE sites (
-      site TEXT PRIMARY KEY,
-      key TEXT NOT NULL,               -- Ed25519 public key, base64
-      enrolled_at INTEGER NOT NULL,
-      revoked INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
+_GONE = "gone"
+_QUARANTINED = "quarantined"
+_MAX_KINDS = 100
+_MAX_DEAD = 32
+_MAX_REASON = 500
+_MOST_MARKS = 500
+_QUARANTINE_LOCK = "quarantine"
 
-    -- What is known of a site's link, beside its records.
-    CREATE TABLE contact (
-      site TEXT PRIMARY KEY,
-      heard_at INTEGER,                -- the last envelope or birth
-      state TEXT,                      -- up | down
-      connection TEXT,
-      state_at INTEGER                 -- when HQ heard of the state
-    ) STRICT;
+Cause = Literal["refused", "conflict", "row"]
 
-    -- With a rowid: its order is the order of arrival.
-    CREATE TABLE received (
-      site TEXT NOT NULL,
-      epoch INTEGER NOT NULL,
-      lane TEXT NOT NULL,
-      seq INTEGER NOT NULL,
-      kind TEXT NOT NULL,
-      id TEXT NOT NULL,
-      record TEXT NOT NULL,            -- JSON
-      received_at INTEGER NOT NULL,
-      PRIMARY KEY (site, epoch, lane, seq)
-    ) STRICT;
-
-    -- received holds each (site, epoch, lane) from its first number to last_seq.
-    CREATE TABLE watermark (
-      site TEXT NOT NULL,
-      epoch INTEGER NOT NULL,
-      lane TEXT NOT NULL,
-      last_seq INTEGER NOT NULL,
-      PRIMARY KEY (site, epoch, lane)
-    ) STRICT, WITHOUT ROWID;
-
-    -- Counted on arrival, because counting received takes longer every day.
-    CREATE TABLE tally (
-      site TEXT NOT NULL,
-      kind TEXT NOT NULL,
-      lane TEXT NOT NULL,
-      records INTEGER NOT NULL,
-      PRIMARY KEY (site, kind, lane)
-    ) STRICT, WITHOUT ROWID;
-
-    CREATE TABLE quarantine (
-      n INTEGER PRIMARY KEY,
-      site TEXT NOT NULL,              -- by the topic; nothing else about it is known to be true
-      reason TEXT NOT NULL,
-      envelope BLOB NOT NULL,          -- its first bytes
-      at INTEGER NOT NULL
-    ) STRICT;
-    """,
+_RECEIVED = (
+    "site",
+    "epoch",
+    "lane",
+    "seq",
+    "kind",
+    "id",
+    "record",
+    "at",
+    "boot_no",
+    "mono",
+    "received_at",
 )
 
 
 def store_path(folder: Path) -> Path:
-    """Where the store lies in HQ's folder."""
+    """Where the store lies in HQ's folder, if it is SQLite."""
     return folder / "hq.db"
 
 
-class Arrival(msgspec.Struct, frozen=True):
-    """One record as it is kept: `record` is JSON."""
+class Store(Reader):
+    """A connection that writes. For one thread; several, also of other processes, may write at once.
 
-    seq: int
-    kind: str
-    id: str
-    record: str
+    Everything about a site is changed under that site's lock: `transaction` takes the locks of the sites that it will
+    touch all at once, so that no two receivers wait for each other.
+    """
 
-
-class SiteView(msgspec.Struct, frozen=True, kw_only=True):
-    """What HQ knows of a site. `state` is None until its link was heard of; times in µs."""
-
-    site: str
-    key: str
-    enrolled_at: int
-    revoked: bool
-    state: str | None
-    state_at: int | None
-    heard_at: int | None
-    records: list["Tally"]
-    watermarks: list["Watermark"]
-
-
-class Tally(msgspec.Struct, frozen=True):
-    """How many records of a kind came on a lane."""
-
-    kind: str
-    lane: str
-    records: int
-
-
-class Watermark(msgspec.Struct, frozen=True):
-    """Up to where a lane has come, without a gap."""
-
-    epoch: int
-    lane: str
-    last_seq: int
-
-
-class RecordView(msgspec.Struct, frozen=True):
-    """A received record, with its JSON as it lies in the store."""
-
-    site: str
-    epoch: int
-    lane: str
-    seq: int
-    kind: str
-    id: str
-    received_at: int
-    record: msgspec.Raw
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """What was refused of a site, and why."""
-
-    site: str
-    reason: str
-    at: int
-
-
-class Store:
-    """A connection to HQ's database, for one thread."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+    _write = True
+    _locked: frozenset[str] = frozenset()
 
     @classmethod
-    def open(cls, path: Path) -> "Store":
-        """Open to write, creating what is not there; raises LinkSettingsError when that fails."""
-        try:
-            connection = open_to_write(path)
-            connection.execute("PRAGMA synchronous = FULL")
-            _migrate(path, connection)
-        except (OSError, apsw.Error) as fault:
-            raise LinkSettingsError(f"{path} cannot be used as HQ's store: {fault}.") from None
-        return cls(connection)
-
-    @classmethod
-    def read(cls, path: Path) -> "Store":
-        """Open an existing store to read; raises LinkSettingsError when there is none."""
-        try:
-            return cls(open_to_read(path))
-        except apsw.Error as fault:
-            raise LinkSettingsError(f"{path} cannot be read as HQ's store: {fault}.") from None
-
-    def close(self) -> None:
-        """Release the database."""
-        self._connection.close()
+    def open(cls, where: str | Path) -> Self:
+        """The store at `where`, a path or postgresql://…, made or brought up to date if need be; raises
+        LinkSettingsError when it cannot be used."""
+        store = super().open(where)
+        migrate(store.database, "store", schema.MIGRATIONS)
+        return store
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing: on disk when it ends, undone when it raises."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield
-            self._connection.execute("COMMIT")
-        except apsw.Error as fault:
-            raise LinkSettingsError(f"{self._connection.filename} cannot be written: {fault}.") from None
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+    def transaction(self, sites: Iterable[str]) -> Iterator[None]:
+        """All or nothing, for changes to `sites`: on disk when it ends, undone when it raises. Raises StoreFailed when
+        the store cannot be written now."""
+        names = frozenset(sites)
+        with self.database.transaction(locks=[f"site {name}" for name in names]):
+            self._locked = names
+            try:
+                yield
+            finally:
+                self._locked = frozenset()
 
     # ---- who may send ------------------------------------------------------------------------------------------
 
-    def enrol(self, site: str, key: str) -> None:
-        """Take records of `site` from now on if `key` (public, base64) signed them.
+    def enrol(self, site: str, public_key: str) -> None:
+        """Take records of `site` from now on if `public_key` (base64) signed them.
 
-        Raises LinkSettingsError if the site is enrolled with another key that was not revoked.
+        Raises EnrolmentRefused if another key is in force.
         """
-        with self.transaction():
-            known = self._one("SELECT key FROM sites WHERE site = ? AND NOT revoked", site)
-            if known is not None and known[0] != key:
-                raise LinkSettingsError(
+        with self.transaction([site]):
+            known = self.key_of(site)
+            if known is not None and known != public_key:
+                raise EnrolmentRefused(
                     f"site {site} is enrolled with another key; run `outstation hq revoke {site}` first if it is lost."
                 )
             if known is None:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO sites (site, key, enrolled_at) VALUES (?, ?, ?)", (site, key, _now_us())
-                )
+                self._put_in_force(site, public_key)
+
+    def invite(self, site: str, secret_sha256: str, expires_at: int) -> None:
+        """Let who knows the secret enrol `site` with a key of his own, once, until `expires_at` (µs)."""
+        with self.transaction([site]):
+            self.database.execute(
+                "INSERT INTO invitations (site, secret_sha256, expires_at) VALUES (?, ?, ?)",
+                site,
+                secret_sha256,
+                expires_at,
+            )
+
+    def redeem(self, site: str, secret_sha256: str, public_key: str) -> None:
+        """Enrol `site` with `public_key` (base64) by an invitation; what it was enrolled with before is revoked.
+
+        The same key may redeem the same invitation again, because the first answer may have been lost. Raises
+        EnrolmentRefused when there is no such invitation, or it is over, or another key used it.
+        """
+        now = _now_us()
+        with self.transaction([site]):
+            found = self.database.select(
+                "SELECT expires_at, used_by FROM invitations WHERE site = ? AND secret_sha256 = ?", site, secret_sha256
+            )
+            if not found:
+                raise EnrolmentRefused(f"site {site} has no invitation with this code; check the name and the code.")
+            expires_at, used_by = found[0]
+            if used_by is not None:
+                if used_by == public_key and self.key_of(site) == public_key:
+                    return
+                raise EnrolmentRefused(f"this invitation of site {site} was used before; ask for a new one.")
+            if now > expires_at:
+                raise EnrolmentRefused(f"this invitation of site {site} is over; ask for a new one.")
+            self.database.execute(
+                "UPDATE invitations SET used_at = ?, used_by = ? WHERE site = ? AND secret_sha256 = ?",
+                now,
+                public_key,
+                site,
+                secret_sha256,
+            )
+            self.replace_key(site, public_key)
+
+    def replace_key(self, site: str, public_key: str) -> None:
+        """Inside `transaction`: take records of `site` only if `public_key` (base64) signed them; the key that was in
+        force before is revoked."""
+        self._require_lock(site)
+        self.database.execute(
+            "UPDATE keys SET revoked_at = ? WHERE site = ? AND revoked_at IS NULL AND key <> ?",
+            _now_us(),
+            site,
+            public_key,
+        )
+        if self.key_of(site) is None:
+            self._put_in_force(site, public_key)
 
     def revoke(self, site: str) -> None:
-        """Take nothing from `site` any more; raises LinkSettingsError if it is not enrolled."""
-        with self.transaction():
-            self._connection.execute("UPDATE sites SET revoked = 1 WHERE site = ? AND NOT revoked", (site,))
-            if not self._connection.changes():
-                raise LinkSettingsError(f"site {site} is not enrolled.")
+        """Take nothing from `site` any more, and end its invitations; raises EnrolmentRefused if it is not enrolled."""
+        now = _now_us()
+        with self.transaction([site]):
+            self.database.execute(
+                "DELETE FROM invitations WHERE site = ? AND used_at IS NULL",
+                site,
+            )
+            if not self.database.execute(
+                "UPDATE keys SET revoked_at = ? WHERE site = ? AND revoked_at IS NULL", now, site
+            ):
+                raise EnrolmentRefused(f"site {site} is not enrolled.")
 
-    def key_of(self, site: str) -> str | None:
-        """The public key that `site` signs with; None if nothing is taken from it."""
-        found = self._one("SELECT key FROM sites WHERE site = ? AND NOT revoked", site)
-        return None if found is None else found[0]
+    def _put_in_force(self, site: str, public_key: str) -> None:
+        self.database.execute(
+            "INSERT INTO keys (site, key, key_id, enrolled_at) VALUES (?, ?, ?, ?) ON CONFLICT (site, key) DO UPDATE"
+            " SET enrolled_at = excluded.enrolled_at, revoked_at = NULL",
+            site,
+            public_key,
+            keys.key_id(keys.parse_public(public_key)),
+            _now_us(),
+        )
 
-    # ---- what arrives, inside a transaction --------------------------------------------------------------------
+    # ---- what arrives, inside `transaction` --------------------------------------------------------------------
 
-    def apply(self, header: Header, arrivals: Sequence[Arrival]) -> Ack:
-        """Keep those of `arrivals` (numbers that follow one another) that are new, and say what is here now.
+    def apply(self, header: Header, rows: Sequence[Row], at: int) -> Taken:
+        """Keep what is new of an envelope that came at `at` (µs), and say which numbers are held now.
 
-        If they begin behind a gap none is kept, and the Ack asks to resend.
+        A row whose record JSON cannot hold is set aside in the quarantine and its number held without a record. Raises
+        IdentityConflict, before anything is changed, when a number that is held comes again with another id, and
+        EnvelopeInvalid when a row stands for more numbers than one may.
         """
-        site, epoch, lane = header.site, header.epoch, header.lane
-        last_seq = self._last_seq(site, epoch, lane)
-        now = _now_us()
-        self._heard(site, now)
-        if header.first_seq > last_seq + 1:
-            return Ack(epoch=epoch, lane=lane, last_seq=last_seq, resend=True)
-        fresh = [arrival for arrival in arrivals if arrival.seq > last_seq]
-        if fresh:
-            self._connection.executemany(
-                "INSERT INTO received VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                ((site, epoch, lane, new.seq, new.kind, new.id, new.record, now) for new in fresh),
+        key = LaneKey(header.site, header.epoch, header.lane)
+        self._require_lock(key.site)
+        if any(row.span > MAX_SPAN for row in rows):
+            raise EnvelopeInvalid(f"a row of site {key.site} stands for more than {MAX_SPAN} numbers.")
+        first, last = header.first_seq, header.last_seq
+        span = Ranges([(first, last)])
+        held = span & Ranges(runs_near(self.database, key, first, last))
+        pieces = pieces_in(self.database, key, first, last) if held else []
+        kept = held - Ranges((piece.first_seq, piece.last_seq) for piece in pieces)
+        self._refuse_conflict(key, [row for row in rows if row.kind != _GONE and row.seq in kept])
+        bare = Ranges((piece.first_seq, piece.last_seq) for piece in pieces if piece.reason == _QUARANTINED)
+        came = {row.seq: row.kind for row in rows if row.kind != _GONE and row.seq not in kept and row.seq not in bare}
+        left = [part for piece in pieces for part in without(piece, came)]
+        left += self._keep(key, [row for row in rows if row.seq in came], at)
+        left += self._note_gone(key, [row for row in rows if row.kind == _GONE], held, pieces, at)
+        if left != pieces:
+            swap_pieces(self.database, key, pieces, left, at)
+        hold(self.database, key, first, last)
+        self._heard(key.site, at)
+        return Taken(epoch=header.epoch, lane=header.lane, first_seq=first, last_seq=last)
+
+    def lose(self, site: str, epoch: int, lane: str, numbers: Ranges, at: int) -> None:
+        """Note that nobody has the records of `numbers` any more, where they are not held: the box that had them is
+        gone and its replica had not seen them."""
+        key = LaneKey(site, epoch, lane)
+        self._require_lock(site)
+        missing = numbers - self.held(site, epoch, lane)
+        swap_pieces(self.database, key, [], shared(missing, "lost", {}, 0), at)
+        for first, last in missing.runs:
+            hold(self.database, key, first, last)
+
+    def learn_dictionary(self, dictionary: Dictionary, at: int) -> None:
+        """Keep a dictionary that envelopes of a site may name; of many the newest. Raises MessageInvalid when its
+        content has another id."""
+        self._require_lock(dictionary.site)
+        if dictionary_id(dictionary.content) != dictionary.id:
+            raise MessageInvalid(f"a dictionary of site {dictionary.site} says it is {dictionary.id}, but is not.")
+        self.database.execute(
+            "INSERT INTO dictionaries VALUES (?, ?, ?, ?) ON CONFLICT (site, id) DO UPDATE"
+            " SET learnt_at = excluded.learnt_at",
+            dictionary.site,
+            dictionary.id,
+            dictionary.content,
+            at,
+        )
+        self.database.execute(
+            "DELETE FROM dictionaries WHERE site = ? AND id NOT IN"
+            " (SELECT id FROM dictionaries WHERE site = ? ORDER BY learnt_at DESC, id LIMIT ?)",
+            dictionary.site,
+            dictionary.site,
+            MAX_DICTIONARIES,
+        )
+
+    def note_state(self, state: State, at: int) -> bool:
+        """Remember what a site's State says, which came at `at` (µs); true if it introduces the site and is to be
+        answered with Have.
+
+        States may come late and in any order: one that is older than what is known changes nothing, and a connection
+        that died stays dead even if its birth is heard afterwards.
+        """
+        site = state.site
+        self._require_lock(site)
+        self.database.execute("INSERT INTO contact (site) VALUES (?) ON CONFLICT DO NOTHING", site)
+        connection, boot, introduction = (_clean(name) for name in (state.connection, state.boot, state.introduction))
+        known_state, known_connection, known_introduction, known_boot, known_mono, encoded = self.database.select(
+            "SELECT state, connection, introduction, boot, mono, dead FROM contact WHERE site = ?", site
+        )[0]
+        dead: list[str] = msgspec.json.decode(encoded)
+        if state.state == "down":
+            if connection not in dead:
+                dead = [*dead, connection][-_MAX_DEAD:]
+            later = boot == known_boot and state.mono > known_mono
+            if known_state != "down" and (connection == known_connection or later or known_state is None):
+                self.database.execute(
+                    "UPDATE contact SET state = 'down', state_at = ?, connection = ? WHERE site = ?",
+                    at,
+                    connection,
+                    site,
+                )
+            self.database.execute("UPDATE contact SET dead = ? WHERE site = ?", _json(dead), site)
+            return False
+        earlier_boot = boot != known_boot and self._was_heard(site, boot)
+        clock.hear(self.database, state, at)
+        if connection in dead or earlier_boot or (boot == known_boot and state.mono < known_mono):
+            return False
+        begins = known_state != "up" or connection != known_connection
+        self.database.execute(
+            "UPDATE contact SET state = 'up', connection = ?, introduction = ?, boot = ?, mono = ?, replica = ?"
+            " WHERE site = ?",
+            connection,
+            introduction,
+            boot,
+            state.mono,
+            _clean(state.replica),
+            site,
+        )
+        if begins:
+            self.database.execute("UPDATE contact SET state_at = ? WHERE site = ?", at, site)
+        self._heard(site, at)
+        self._report_lanes(state, at)
+        return bool(introduction != known_introduction)
+
+    def quarantine(self, site: str, cause: Cause, reason: str, message: bytes, at: int) -> None:
+        """Keep what was refused of a site (by its topic), once however often it comes, and forget the oldest beyond
+        QUARANTINE_ROWS; all are counted for ever."""
+        self._set_aside(site, cause, reason, (None, None, None), message, at)
+
+    def _require_lock(self, site: str) -> None:
+        if site not in self._locked:
+            raise RuntimeError(f"site {site} is changed outside a transaction that names it")
+
+    def _refuse_conflict(self, key: LaneKey, rows: Sequence[Row]) -> None:
+        ids = {row.seq: row.id for row in rows}
+        seqs = list(ids)
+        for start in range(0, len(seqs), _MOST_MARKS):
+            part = seqs[start : start + _MOST_MARKS]
+            for seq, id in self.database.select(
+                "SELECT seq, id FROM received WHERE site = ? AND epoch = ? AND lane = ?"
+                f" AND seq IN ({marks(len(part))})",
+                *key,
+                *part,
+            ):
+                if ids[seq] != id:
+                    raise IdentityConflict(
+                        f"number {seq} of lane {key.lane} of site {key.site} came as {id} and again as {ids[seq]}:"
+                        " two boxes use one identity; revoke the site and enrol the right one anew."
+                    )
+
+    def _keep(self, key: LaneKey, rows: Sequence[Row], at: int) -> list[Piece]:
+        """Keep these rows as records; the pieces are those that cannot be."""
+        bad: list[Piece] = []
+        good: list[tuple[Row, str]] = []
+        steps: list[plays.Step] = []
+        for row in rows:
+            try:
+                decoded, text = to_json(bytes(row.record))
+            except ValueError as fault:
+                bad.append(self._set_row_aside(key, row, str(fault), Ranges([(row.seq, row.seq)]), at)[0])
+                continue
+            good.append((row, text))
+            if row.kind in plays.STEP_KINDS:
+                steps.append(plays.Step(row.kind, row.seq, decoded))
+        if good:
+            boots = clock.see(self.database, key.site, key.epoch, key.lane, [row for row, _ in good], at)
+            self.database.bulk(
+                "received",
+                _RECEIVED,
+                [(*key, row.seq, row.kind, row.id, text, row.at, boots[row.boot], row.mono, at) for row, text in good],
             )
-            self._connection.executemany(
+            self.database.execute_many(
                 "INSERT INTO tally VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (site, kind, lane) DO UPDATE SET records = records + excluded.records",
-                ((site, kind, lane, records) for kind, records in Counter(new.kind for new in fresh).items()),
+                " ON CONFLICT (site, kind, lane) DO UPDATE SET records = tally.records + excluded.records",
+                [
+                    (key.site, kind, key.lane, records)
+                    for kind, records in sorted(Counter(row.kind for row, _ in good).items())
+                ],
             )
-            last_seq = fresh[-1].seq
-            self._connection.execute(
-                "INSERT OR REPLACE INTO watermark VALUES (?, ?, ?, ?)", (site, epoch, lane, last_seq)
+        if steps:
+            plays.count(self.database, key.site, key.epoch, steps)
+        return bad
+
+    def _note_gone(
+        self, key: LaneKey, rows: Sequence[Row], held: Ranges, pieces: Sequence[Piece], at: int
+    ) -> list[Piece]:
+        """The pieces for the numbers that rows of kind gone stand for and that are not held."""
+        new: list[Piece] = []
+        for row in rows:
+            stated = Ranges([(row.first_seq, row.seq)])
+            missing = stated - held
+            if not missing:
+                continue
+            try:
+                gone = _gone(bytes(row.record))
+            except ValueError as fault:
+                new += self._set_row_aside(key, row, str(fault), missing, at)
+                continue
+            kinds = Counter(gone.kinds)
+            if missing != stated:
+                kinds.subtract(self._kinds_within(key, row, pieces))
+            new += shared(missing, gone.reason, +kinds, gone.bytes * len(missing) // row.span)
+        return new
+
+    def _kinds_within(self, key: LaneKey, row: Row, pieces: Sequence[Piece]) -> Counter[str]:
+        """How many of each kind are known of the numbers that a row of kind gone stands for."""
+        kinds = Counter(
+            dict(
+                self.database.select(
+                    "SELECT kind, count(*) FROM received WHERE site = ? AND epoch = ? AND lane = ?"
+                    " AND seq BETWEEN ? AND ? GROUP BY kind",
+                    *key,
+                    row.first_seq,
+                    row.seq,
+                )
             )
-        return Ack(epoch=epoch, lane=lane, last_seq=last_seq)
-
-    def note_state(self, site: str, state: State, *, retained: bool) -> None:
-        """Remember a site's birth or death. A connection dies once, and its death is not news once another followed;
-        a retained birth says that the site was there, not that it is heard now."""
-        known = self._one("SELECT connection, state FROM contact WHERE site = ?", site)
-        if known is not None and known[1] is not None:
-            of_the_known_one = known[0] == state.connection
-            death = (known[1], state.state) == ("up", "down")
-            if of_the_known_one != death:
-                return
-        now = _now_us()
-        self._connection.execute(
-            "INSERT INTO contact (site, state, connection, state_at) VALUES (?, ?, ?, ?) ON CONFLICT (site) DO UPDATE"
-            " SET state = excluded.state, connection = excluded.connection, state_at = excluded.state_at",
-            (site, state.state, state.connection, now),
         )
-        if state.state == "up" and not retained:
-            self._heard(site, now)
+        for piece in pieces:
+            if row.first_seq <= piece.first_seq and piece.last_seq <= row.seq:
+                kinds.update(piece.kinds)
+        return kinds
 
-    def quarantine(self, site: str, reason: str, envelope: bytes) -> None:
-        """Keep what was refused, and forget the oldest beyond QUARANTINE_ROWS."""
-        self._connection.execute(
-            "INSERT INTO quarantine (site, reason, envelope, at) VALUES (?, ?, ?, ?)",
-            (site, reason, envelope[:QUARANTINE_BYTES], _now_us()),
+    def _set_row_aside(self, key: LaneKey, row: Row, reason: str, numbers: Ranges, at: int) -> list[Piece]:
+        record = bytes(row.record)
+        sentence = f"row {row.seq} of lane {key.lane} of site {key.site}: {reason}."
+        self._set_aside(key.site, "row", sentence, (key.epoch, key.lane, row.seq), record, at)
+        kinds = {row.kind: 1} if row.kind != _GONE else {}
+        return shared(numbers, _QUARANTINED, kinds, len(record))
+
+    def _set_aside(
+        self,
+        site: str,
+        cause: Cause,
+        reason: str,
+        place: tuple[int | None, str | None, int | None],
+        message: bytes,
+        at: int,
+    ) -> None:
+        site, reason = _clean(site)[:64], _clean(reason)[:_MAX_REASON]
+        self.database.lock(_QUARANTINE_LOCK)
+        self.database.execute(
+            "INSERT INTO quarantine (n, site, cause, reason, epoch, lane, seq, bytes, sha256, times, at)"
+            " VALUES ((SELECT coalesce(max(n), 0) + 1 FROM quarantine), ?, ?, ?, ?, ?, ?, ?, ?, 1, ?)"
+            " ON CONFLICT (site, sha256, reason) DO UPDATE SET times = quarantine.times + 1, at = excluded.at",
+            site,
+            cause,
+            reason,
+            *place,
+            message[:QUARANTINE_BYTES],
+            hashlib.sha256(message).hexdigest(),
+            at,
         )
-        self._connection.execute(
-            "DELETE FROM quarantine WHERE n <= (SELECT max(n) FROM quarantine) - ?", (QUARANTINE_ROWS,)
+        self.database.execute("DELETE FROM quarantine WHERE n <= (SELECT max(n) FROM quarantine) - ?", QUARANTINE_ROWS)
+        known = self.database.select("SELECT 1 FROM keys WHERE site = ? LIMIT 1", site)
+        self.database.execute(
+            "INSERT INTO quarantine_tally VALUES (?, ?, 1) ON CONFLICT (site, cause) DO UPDATE"
+            " SET number = quarantine_tally.number + 1",
+            site if known else "",
+            cause,
         )
 
-    # ---- what is here ------------------------------------------------------------------------------------------
+    def _was_heard(self, site: str, boot: str) -> bool:
+        return bool(self.database.select("SELECT 1 FROM boots WHERE site = ? AND boot = ? AND heard = 1", site, boot))
 
-    def sites(self) -> list[SiteView]:
-        """All enrolled sites by name."""
-        tallies = self._select("SELECT site, kind, lane, records FROM tally ORDER BY site, kind, lane")
-        watermarks = self._select("SELECT site, epoch, lane, last_seq FROM watermark ORDER BY site, epoch, lane")
-        found = self._select(
-            "SELECT site, key, enrolled_at, revoked, state, state_at, heard_at"
-            " FROM sites LEFT JOIN contact USING (site) ORDER BY site"
+    def _report_lanes(self, state: State, at: int) -> None:
+        rows: list[tuple[Value, ...]] = []
+        for lane in state.lanes:
+            since = None
+            if lane.waiting_since is not None and _is_plausible(lane.waiting_since) == _is_plausible(state.at):
+                # By the site's clock, which may be wrong; how long ago that is is right all the same.
+                since = at - max(0, state.at - lane.waiting_since)
+            rows.append((state.site, lane.epoch, lane.lane, lane.newest_seq, lane.waiting, since, at))
+        self.database.execute("UPDATE lanes SET waiting = 0, waiting_since = NULL WHERE site = ?", state.site)
+        self.database.execute_many(
+            "INSERT INTO lanes (site, epoch, lane, newest_seq, waiting, waiting_since, reported_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (site, epoch, lane) DO UPDATE SET"
+            " newest_seq = CASE WHEN lanes.newest_seq > excluded.newest_seq THEN lanes.newest_seq"
+            " ELSE excluded.newest_seq END, waiting = excluded.waiting, waiting_since = excluded.waiting_since,"
+            " reported_at = excluded.reported_at",
+            sorted(rows, key=lambda row: row[:3]),
         )
-        return [
-            SiteView(
-                site=site,
-                key=key,
-                enrolled_at=enrolled_at,
-                revoked=bool(revoked),
-                state=state,
-                state_at=state_at,
-                heard_at=heard_at,
-                records=[Tally(*rest) for owner, *rest in tallies if owner == site],
-                watermarks=[Watermark(*rest) for owner, *rest in watermarks if owner == site],
-            )
-            for site, key, enrolled_at, revoked, state, state_at, heard_at in found
-        ]
-
-    def newest(self, limit: int) -> list[RecordView]:
-        """The records that arrived last, newest first."""
-        found = self._select(
-            "SELECT site, epoch, lane, seq, kind, id, received_at, record FROM received ORDER BY rowid DESC LIMIT ?",
-            limit,
-        )
-        return [
-            RecordView(site, epoch, lane, seq, kind, id, received_at, msgspec.Raw(record.encode()))
-            for site, epoch, lane, seq, kind, id, received_at, record in found
-        ]
-
-    def refused(self) -> int:
-        """How many envelopes were refused since the store began."""
-        ((refused,),) = self._select("SELECT coalesce(max(n), 0) FROM quarantine")
-        return int(refused)
-
-    def newest_refusals(self, limit: int) -> list[Refusal]:
-        """The refusals that came last, newest first."""
-        return [
-            Refusal(*row)
-            for row in self._select("SELECT site, reason, at FROM quarantine ORDER BY n DESC LIMIT ?", limit)
-        ]
-
-    def _last_seq(self, site: str, epoch: int, lane: str) -> int:
-        found = self._one("SELECT last_seq FROM watermark WHERE site = ? AND epoch = ? AND lane = ?", site, epoch, lane)
-        return 0 if found is None else found[0]
 
     def _heard(self, site: str, at: int) -> None:
-        self._connection.execute(
-            "INSERT INTO contact (site, heard_at) VALUES (?, ?)"
-            " ON CONFLICT (site) DO UPDATE SET heard_at = excluded.heard_at",
-            (site, at),
+        self.database.execute(
+            "INSERT INTO contact (site, heard_at) VALUES (?, ?) ON CONFLICT (site) DO UPDATE SET heard_at ="
+            " CASE WHEN contact.heard_at > excluded.heard_at THEN contact.heard_at ELSE excluded.heard_at END",
+            site,
+            at,
         )
 
-    def _one(self, query: str, *values: str | int) -> tuple[Any, ...] | None:
-        return self._connection.execute(query, values).fetchone()
 
-    def _select(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(query, values).fetchall()
-        except apsw.Error as fault:
-            raise LinkSettingsError(f"{self._connection.filename} cannot be read as HQ's store: {fault}.") from None
+def _gone(record: bytes) -> Gone:
+    try:
+        gone = msgspec.msgpack.decode(record, type=Gone)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
+        raise ValueError(f"its record does not say what is gone: {fault}") from None
+    if len(gone.kinds) > _MAX_KINDS or not all(
+        0 <= number <= MAX_SPAN for number in (*gone.kinds.values(), gone.bytes)
+    ):
+        raise ValueError("its record counts what cannot be")
+    return gone
 
 
-def _migrate(path: Path, connection: apsw.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    (applied,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
-    if applied > len(_MIGRATIONS):
-        connection.execute("ROLLBACK")
-        raise LinkSettingsError(f"{path} was written by a newer version of outstation; use that one.")
-    for migration in _MIGRATIONS[applied:]:
-        connection.execute(migration)
-    connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
-    connection.execute("COMMIT")
+def _is_plausible(moment: int) -> bool:
+    return moment >= clock.PLAUSIBLE_FROM
+
+
+def _clean(text: str) -> str:
+    # PostgreSQL's text holds no NUL.
+    return text.replace("\0", "\ufffd")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _now_us() -> int:
