@@ -59,7 +59,7 @@ class Proxy:
     def __init__(self, port: int, target_port: int) -> None:
         self.port = port
         self.line = Line()
-        self._target_port = target_port
+        self.target_port = target_port
         self._connections: set[_Connection] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -123,7 +123,7 @@ class Proxy:
         try:
             if self.line.refusing:
                 raise ConnectionRefusedError
-            far_reader, far = await asyncio.open_connection("127.0.0.1", self._target_port)
+            far_reader, far = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:
             near.transport.abort()
             return
