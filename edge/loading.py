@@ -83,6 +83,7 @@ def check_pack(site: Site, pack: Pack) -> None:
             [sys.executable, "-m", "models.opening", str(pack.folder)],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=OPENING_S,
             check=False,
         )
