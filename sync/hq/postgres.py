@@ -40,6 +40,7 @@ class Postgres(Database):
             raise LinkSettingsError(f"PostgreSQL cannot be used as HQ's store: {_first_line(fault)}.") from None
         encoding = self._connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
+            self._connection.close()
             raise LinkSettingsError(f"{self.name} has the encoding {encoding}; create it with encoding UTF8.")
 
     @contextmanager

@@ -16,7 +16,7 @@ import msgspec
 
 from sync import keys
 from sync.envelope import Gone, Header, Row, dictionary_id
-from sync.errors import EnvelopeInvalid, MessageInvalid
+from sync.errors import EnvelopeInvalid, MessageInvalid, SyncError
 from sync.hq import clock, plays, schema
 from sync.hq.database import Value, marks, migrate
 from sync.hq.errors import EnrolmentRefused, IdentityConflict
@@ -77,7 +77,11 @@ class Store(Reader):
         """The store at `where`, a path or postgresql://…, made or brought up to date if need be; raises
         LinkSettingsError when it cannot be used."""
         store = super().open(where)
-        migrate(store.database, "store", schema.MIGRATIONS)
+        try:
+            migrate(store.database, "store", schema.MIGRATIONS)
+        except SyncError:
+            store.close()
+            raise
         return store
 
     @contextmanager
