@@ -18,7 +18,7 @@ from sync.errors import LinkSettingsError
 from sync.hq import orders
 from sync.hq.orders_cli import COMMANDS
 from sync.hq.pack_file import name_of_pack, write_pack_file
-from sync.hq.store import Store, store_path
+from sync.hq.store import Store
 from sync.protocol import CHUNK_BYTES, Lane, Offer, Want
 
 SITE = "mine-3"
@@ -28,8 +28,8 @@ NOW = 1_795_000_000_000_000
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(store_path(tmp_path))
+def store(where: str | Path, tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(where)
     opened.enrol(SITE, keys.create(tmp_path / "secrets" / "site.key"))
     yield opened
     opened.close()
@@ -238,9 +238,11 @@ def test_a_record_that_only_looks_like_an_orders_changes_nothing(store: Store, o
 # ---- commands --------------------------------------------------------------------------------------------------------
 
 
-def test_the_commands_send_list_and_refuse(store: Store, outbox: Outbox, playbook: Path, tmp_path: Path) -> None:
+def test_the_commands_send_list_and_refuse(
+    where: str | Path, store: Store, outbox: Outbox, playbook: Path, tmp_path: Path
+) -> None:
     run = CliRunner()
-    folder = ["--dir", str(tmp_path)]
+    folder = ["--dir", str(tmp_path)] if isinstance(where, Path) else ["--store", where]
     sent = run.invoke(hq, ["send", SITE, "playbook", str(playbook), "--at", "2030-01-31T06:00+08:00", *folder])
     assert sent.exit_code == 0, sent.output
     assert "2030-01-30 22:00:00 UTC" in sent.output
