@@ -97,7 +97,52 @@ CREATE TABLE lanes (lane TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) STRICT, WI
 INSERT INTO lanes VALUES ('now', 0), ('day', 0), ('bulk', 0);
 """
 
-MIGRATIONS: tuple[tuple[str, str], ...] = (("m001_initial", M001_INITIAL),)
+# `at`, `boot` and `mono` let HQ find the true time of a record that was made while the clock was wrong; a row that was
+# there before has only `at`, so its `mono` is that and its boot one of which nothing is known. A row of kind gone
+# stands for `span` numbers up to `seq` (edge/store/retention.py).
+M002_LINK = """
+CREATE TABLE outbox_with_spans (
+  epoch INTEGER NOT NULL, lane TEXT NOT NULL, seq INTEGER NOT NULL, span INTEGER NOT NULL DEFAULT 1, kind TEXT NOT NULL,
+  id TEXT NOT NULL, at INTEGER NOT NULL, boot TEXT NOT NULL, mono INTEGER NOT NULL, record BLOB NOT NULL,
+  PRIMARY KEY (epoch, lane, seq)) STRICT, WITHOUT ROWID;
+INSERT INTO outbox_with_spans SELECT epoch, lane, seq, 1, kind, id, at, 'unknown', max(at, 0), record FROM outbox;
+DROP TABLE outbox;
+ALTER TABLE outbox_with_spans RENAME TO outbox;
+-- All of a row but its record: what waits is counted, and what goes is chosen, without reading the records.
+CREATE INDEX outbox_sizes ON outbox (epoch, lane, seq, span, kind, at, length(record));
+CREATE INDEX outbox_gone ON outbox (epoch, lane, seq) WHERE kind = 'gone';
+ALTER TABLE lanes ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE lanes SET bytes = (SELECT coalesce(sum(length(record)), 0) FROM outbox o WHERE o.lane = lanes.lane);
+-- A journal that has given HQ nothing yet begins an epoch of its own: ms since 1970, and 16 random bits.
+UPDATE meta SET value = (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) << 16) | (random() & 65535)
+  WHERE key = 'epoch' AND (SELECT sum(last_seq) FROM lanes) = 0;
+
+-- By device the readings of about an hour, sensor by sensor; they stay when the readings have gone.
+CREATE TABLE rollups (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, subject TEXT NOT NULL, at INTEGER NOT NULL, since INTEGER NOT NULL,
+  readings INTEGER NOT NULL, sensors TEXT NOT NULL) STRICT;
+CREATE INDEX rollups_subject ON rollups (subject, at);
+-- What was accepted and is no longer here, or cannot go to HQ whole, and why.
+CREATE TABLE losses (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, reason TEXT NOT NULL, kinds TEXT NOT NULL,
+  bytes INTEGER NOT NULL, since INTEGER NOT NULL, ids TEXT NOT NULL) STRICT;
+-- The site's files that people write, so that the replica has them too.
+CREATE TABLE settings (name TEXT PRIMARY KEY, content TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+# What became of each order from HQ; its newest row is how it stands.
+M003_ORDERS = """
+CREATE TABLE orders (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, order_id TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+  name TEXT NOT NULL, state TEXT NOT NULL, by TEXT NOT NULL, remark TEXT NOT NULL) STRICT;
+CREATE INDEX orders_order ON orders (order_id, seq);
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (
+    ("m001_initial", M001_INITIAL),
+    ("m002_link", M002_LINK),
+    ("m003_orders", M003_ORDERS),
+)
 
 
 def migrate(path: Path) -> None:
@@ -106,8 +151,11 @@ def migrate(path: Path) -> None:
     Raises JournalError when the file is not a journal, is newer than this program, or cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if _version(path) == len(MIGRATIONS):
+    version = _version(path)
+    if version == len(MIGRATIONS):
         return
+    if version > len(MIGRATIONS):
+        raise JournalError(f"{path} was written by a newer program; install that one, or a later one.")
     done = subprocess.run(
         [sys.executable, "-m", "edge.store.migrations", str(path)], capture_output=True, text=True, check=False
     )
