@@ -1,6 +1,8 @@
-"""`outstation sync`: what waits for HQ, and the site's key."""
+"""`outstation sync`: what waits for HQ, and sending it now."""
 
+import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -8,25 +10,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from sync import keys
-from sync.outbox import Outbox
-from sync.protocol import LANES, Lane
+from sync.linkdb import WAKE
 from sync.settings import LinkSettings, read_settings
-from sync.watermarks import Watermarks
+from sync.status import LaneStatus, LinkStatus, age_s, lane_statuses, link_status, waiting_numbers
+
+POLL_S = 0.2
 
 _site_folder = click.argument("site_dir", type=click.Path(file_okay=False, path_type=Path))
-
-
-class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a lane of one epoch stands: HQ has all up to `acked_seq`, `waiting` more rows lie here, and the oldest has
-    waited for `oldest_s` seconds (None: none waits). `acked_at` is when HQ last acknowledged (µs; None: never)."""
-
-    epoch: int
-    lane: Lane
-    acked_seq: int
-    acked_at: int | None
-    waiting: int
-    oldest_s: float | None
 
 
 @click.group()
@@ -38,51 +28,64 @@ def sync() -> None:
 @_site_folder
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def status(site_dir: Path, as_json: bool) -> None:
-    """What waits for HQ, by lane."""
-    found = lane_statuses(read_settings(site_dir))
+    """What waits for HQ, how long it will take, and why it is not going."""
+    settings = read_settings(site_dir)
+    link = link_status(settings)
+    lanes = lane_statuses(settings, link.rows_per_s)
     if as_json:
-        for lane in found:
-            click.echo(msgspec.json.encode(lane))
+        for line in (*lanes, link):
+            click.echo(msgspec.json.encode(line))
     else:
-        Console().print(_table(found))
+        console = Console()
+        console.print(_table(lanes))
+        console.print(_sentence(link), highlight=False)
+        for row in link.stuck:
+            console.print(f"Cannot travel: {row.reason}", highlight=False)
 
 
 @sync.command()
 @_site_folder
-def keygen(site_dir: Path) -> None:
-    """Make the site's key, and print its public half for `outstation hq enrol`."""
-    click.echo(keys.create(read_settings(site_dir).key))
+@click.option("--timeout", "timeout_s", default=60.0, show_default=True, metavar="S", help="Seconds to wait at most.")
+def flush(site_dir: Path, timeout_s: float) -> None:
+    """Have the link try at once, and wait until HQ has everything."""
+    settings = read_settings(site_dir)
+    deadline_s = time.monotonic() + timeout_s
+    if settings.link_db.parent.is_dir():
+        settings.link_db.with_name(WAKE).touch()
+    while (waiting := waiting_numbers(settings)) > 0:
+        if time.monotonic() > deadline_s or not link_status(settings).running:
+            click.echo(f"{waiting} records still wait. {_why(settings)}", err=True)
+            sys.exit(1)
+        time.sleep(POLL_S)
+    stuck = link_status(settings).stuck
+    if stuck:
+        click.echo(f"All others are at HQ, but {len(stuck)} can never travel: {stuck[0].reason}", err=True)
+        sys.exit(1)
 
 
-def lane_statuses(settings: LinkSettings) -> list[LaneStatus]:
-    """How every lane stands, oldest epoch first; nothing while the journal has no outbox rows."""
-    outbox = Outbox.open(settings.journal)
-    if outbox is None:
-        return []
-    marks = Watermarks.read(settings.link_db)
-    statuses = []
-    for epoch in outbox.epochs():
-        for lane in LANES:
-            mark = marks.get((epoch, lane))
-            acked_seq = mark.last_seq if mark else 0
-            waiting = outbox.waiting(epoch, lane, acked_seq)
-            statuses.append(
-                LaneStatus(
-                    epoch=epoch,
-                    lane=lane,
-                    acked_seq=acked_seq,
-                    acked_at=mark.at if mark else None,
-                    waiting=waiting.rows,
-                    oldest_s=None if waiting.oldest_at is None else round(time.time() - waiting.oldest_at / 1e6, 1),
-                )
-            )
-    outbox.close()
-    return statuses
+def _why(settings: LinkSettings) -> str:
+    link = link_status(settings)
+    return link.reason or f"The link carries {link.rows_per_s:.0f} a second; give it more time with --timeout."
 
 
-def _table(found: list[LaneStatus]) -> Table:
-    table = Table("epoch", "lane", "at HQ up to", "waiting", "oldest", box=None, pad_edge=False)
-    for lane in found:
-        oldest = "" if lane.oldest_s is None else f"{lane.oldest_s:.0f} s"
-        table.add_row(str(lane.epoch), lane.lane, str(lane.acked_seq), str(lane.waiting), oldest)
+def _table(lanes: list[LaneStatus]) -> Table:
+    table = Table("epoch", "lane", "waiting", "bytes", "oldest", "done in", box=None, pad_edge=False)
+    for lane in lanes:
+        since = "" if lane.since is None else _length(age_s(lane.since))
+        done_in = "?" if lane.eta_s is None else _length(lane.eta_s) if lane.waiting else ""
+        table.add_row(str(lane.epoch), lane.lane, str(lane.waiting), str(lane.waiting_bytes), since, done_in)
     return table
+
+
+def _sentence(link: LinkStatus) -> str:
+    if link.reason:
+        return link.reason
+    heard = f"{_length(age_s(link.heard_at))} ago" if link.heard_at else "never"
+    return (
+        f"The link goes: {link.rows_per_s:.0f} records/s, {link.bytes_per_s / 1000:.1f} kB/s, round trip "
+        f"{link.rtt_ms:.0f} ms; HQ last spoke {heard}."
+    )
+
+
+def _length(duration_s: float) -> str:
+    return str(timedelta(seconds=round(duration_s)))

@@ -1,14 +1,16 @@
 """The one place here that knows paho: an MQTT connection that comes back by itself, in our words.
 
 paho holds what it is given in memory, resends it in its own way and backs off without jitter. So each connection is a
-new client that never reconnects: what was under way in a lost one is forgotten here, because the sender's watermark
-(sync.uplink) or the broker's session (sync.hq.receiver) brings it back.
+new client that never reconnects: what was under way in a lost one is forgotten here, and the sender (sync.uplink)
+sends it again.
 """
 
 import contextlib
+import ipaddress
 import queue
 import random
 import socket
+import ssl
 import threading
 import time
 import uuid
@@ -17,24 +19,31 @@ from typing import Any
 
 import msgspec
 from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from sync import protocol
+from sync.errors import LinkPartMissing, LinkSettingsError
+from sync.settings import LinkSettings
 
-QOS = 1
-KEEPALIVE_S = 30
-CONNECT_TIMEOUT_S = 5.0
+UP_QOS = 1
+DOWN_QOS = 0
+"""HQ's words are said again when they are asked for, so the broker need not keep them."""
+KEEPALIVE_S = 8
+"""A broker that stays silent for twice as long is lost."""
+LONGEST_KEEPALIVE_S = 128
+TCP_SILENCE_MS = 15_000
+CONNECT_TIMEOUT_S = 10.0
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 # A connection that lasted less counts as one more failure, so that two links of one name do not hammer the broker.
 STEADY_AFTER_S = 10.0
-MAX_IN_FLIGHT = 64
-MAX_UNHEARD = 64
+MAX_UNHEARD = 1024
 CLOSE_TIMEOUT_S = 1.0
 
 
 class Up(msgspec.Struct, frozen=True):
-    """The broker is reached and all subscriptions stand."""
+    """The broker is reached and all subscriptions stand; `connection` is the name that the last will has."""
+
+    connection: str
 
 
 class Down(msgspec.Struct, frozen=True):
@@ -43,38 +52,72 @@ class Down(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Arrived(msgspec.Struct, frozen=True):
+    """The broker has what `publish` gave this token for."""
+
+    token: int
+
+
 class Received(msgspec.Struct, frozen=True):
-    """A message. `settle()` tells the broker that it need not come again; `retained` that it is not news."""
+    """A message."""
 
     topic: str
     payload: bytes
-    retained: bool
-    settle: Callable[[], object]
 
 
-Word = Up | Down | Received
+Word = Up | Down | Arrived | Received
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a link connects to and as whom. With `persistent` the broker keeps the session under `client_id` while
-    nobody is connected. `state_topic` is where birth and death are retained, if they are."""
+    """What a link connects to and as whom: any of `hosts` will do. `last_will` gives what the broker retains on
+    `will_topic` when a connection of that name dies. Without `tls` nothing is encrypted."""
 
-    host: str
+    hosts: tuple[str, ...]
     port: int
     client_id: str
     subscriptions: tuple[str, ...]
-    persistent: bool = False
-    state_topic: str | None = None
+    will_topic: str
+    last_will: Callable[[str], bytes]
+    tls: ssl.SSLContext | None = None
+
+
+def security(settings: LinkSettings) -> ssl.SSLContext | None:
+    """The TLS of an enrolled site; None for a broker on this box that needs none.
+
+    Raises LinkPartMissing when the site is not enrolled, and LinkSettingsError when its certificates do not load.
+    """
+    hosts = settings.hq.hosts if settings.hq is not None else ()
+    if not settings.hq_ca.exists():
+        if not all(_is_here(host) for host in hosts):
+            raise LinkPartMissing(
+                f"{settings.hq_ca} is not there, and HQ is not on this box; run `outstation sync enrol`."
+            )
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # HQ's own authority signs brokers for TLS servers and sites for TLS clients, nobody else: whoever has such a
+    # certificate is HQ's broker, by whatever name or address a site reaches it.
+    context.check_hostname = False
+    try:
+        context.load_verify_locations(settings.hq_ca)
+        context.load_cert_chain(settings.certificate, settings.key)
+    except (OSError, ssl.SSLError) as fault:
+        folder = settings.hq_ca.parent
+        raise LinkSettingsError(
+            f"{folder}: the certificates for HQ cannot be used ({fault}); run `outstation sync enrol` again."
+        ) from None
+    return context
 
 
 class Link:
-    """A connection to the broker of `plan`, kept up by a thread of its own from `start` to `close`."""
+    """A connection to one of the brokers of `plan`, kept up by a thread of its own from `start` to `close`."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         # Bounded, so that whoever cannot keep up slows the broker down instead of filling the memory.
         self._words: queue.Queue[Word] = queue.Queue(MAX_UNHEARD)
         self._closing = threading.Event()
+        self._hurried = threading.Event()
         self._connection: _Connection | None = None
         self._keeper = threading.Thread(target=self._keep_connected, name="link", daemon=True)
 
@@ -93,14 +136,19 @@ class Link:
             pass
         return heard
 
-    def publish(self, topic: str, payload: bytes) -> bool:
-        """Hand a message to the broker at QoS 1; False if there is no connection, or no room for more under way."""
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
+        """Hand a message to the broker at QoS 1. Gives its token, or None if there is no connection."""
         connection = self._connection
-        return connection is not None and connection.publish(topic, payload)
+        return None if connection is None else connection.publish(topic, payload, retain)
+
+    def hurry(self) -> None:
+        """Do not wait before the next attempt to connect."""
+        self._hurried.set()
 
     def close(self) -> None:
         """Drop the connection and end the thread."""
         self._closing.set()
+        self._hurried.set()
         connection = self._connection
         if connection is not None:
             connection.drop()
@@ -108,20 +156,28 @@ class Link:
         self._keeper.join(CLOSE_TIMEOUT_S)
 
     def _keep_connected(self) -> None:
-        failures = 0
+        failures, keepalive_s = 0, KEEPALIVE_S
+        hosts: list[str] = []
         while not self._closing.is_set():
-            begun = time.monotonic()
-            connection = _Connection(self._plan, self._say, self._stands)
+            hosts = hosts or random.sample(self._plan.hosts, len(self._plan.hosts))
+            begun_s = time.monotonic()
+            connection = _Connection(self._plan, hosts.pop(), keepalive_s, self._say, self._stands)
             reason = connection.run(self._closing)
             self._connection = None
             self._say(Down(reason))
-            failures = 0 if time.monotonic() - begun >= STEADY_AFTER_S else failures + 1
-            longest = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures, 16))
-            self._closing.wait(random.uniform(longest / 2, longest))
+            # One large message may take a slow link longer than that to send; it would be cut off for ever.
+            keepalive_s = min(LONGEST_KEEPALIVE_S, 2 * keepalive_s) if connection.was_sending else KEEPALIVE_S
+            failures = 0 if time.monotonic() - begun_s >= STEADY_AFTER_S else failures + 1
+            if hosts and failures:
+                continue
+            longest_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures, 16))
+            self._hurried.wait(random.uniform(longest_s / 2, longest_s))
+            if not self._closing.is_set():
+                self._hurried.clear()
 
     def _stands(self, connection: "_Connection") -> None:
         self._connection = connection
-        self._say(Up())
+        self._say(Up(connection.name))
 
     def _say(self, word: Word) -> None:
         while not self._closing.is_set():
@@ -135,21 +191,31 @@ class Link:
 class _Connection:
     """One MQTT connection from CONNECT to its loss, over one paho client that is not used again."""
 
-    def __init__(self, plan: Plan, say: Callable[[Word], None], stands: Callable[["_Connection"], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        host: str,
+        keepalive_s: int,
+        say: Callable[[Word], None],
+        stands: Callable[["_Connection"], None],
+    ) -> None:
+        self.name = uuid.uuid4().hex
+        self.was_sending = False
         self._plan = plan
+        self._host = host
+        self._keepalive_s = keepalive_s
         self._say = say
         self._stands = stands
         self._lost = threading.Event()
         self._reason = ""
-        self._state = protocol.State(state="up", connection=uuid.uuid4().hex, at=time.time_ns() // 1000)
         self._client = self._new_client()
 
     def run(self, closing: threading.Event) -> str:
         """Connect and stay until the connection is lost or `closing`; gives the reason of the loss."""
         try:
-            self._client.connect(self._plan.host, self._plan.port, keepalive=KEEPALIVE_S)
+            self._client.connect(self._host, self._plan.port, keepalive=self._keepalive_s)
         except (OSError, UnicodeError) as fault:  # UnicodeError: the host is no name that DNS can hold
-            return str(fault)
+            return f"{self._host}:{self._plan.port}: {fault}"
         # paho sends from the caller's thread unless it knows of its own, which only loop_start tells it.
         self._client.loop_start()
         while not self._lost.wait(0.5) and not closing.is_set():
@@ -157,11 +223,12 @@ class _Connection:
         self.drop()
         return self._reason
 
-    def publish(self, topic: str, payload: bytes) -> bool:
-        """True if the message is on its way."""
+    def publish(self, topic: str, payload: bytes, retain: bool) -> int | None:
+        """The token of the message if it is on its way."""
         if self._lost.is_set():
-            return False
-        return self._client.publish(topic, payload, QOS).rc == mqtt.MQTT_ERR_SUCCESS
+            return None
+        sent = self._client.publish(topic, payload, UP_QOS, retain)
+        return sent.mid if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def drop(self) -> None:
         """End the connection as a fault would: without a DISCONNECT the broker publishes the last will, and nothing
@@ -175,52 +242,64 @@ class _Connection:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._plan.client_id,
-            clean_session=not self._plan.persistent,
+            clean_session=True,
             protocol=mqtt.MQTTv311,
             reconnect_on_failure=False,
-            manual_ack=True,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
-        # The second limit counts what is in flight too; equal, they leave nothing to wait in paho's own queue.
-        client.max_inflight_messages_set(MAX_IN_FLIGHT)
-        client.max_queued_messages_set(MAX_IN_FLIGHT)
-        if self._plan.state_topic is not None:
-            death = msgspec.structs.replace(self._state, state="down")
-            client.will_set(self._plan.state_topic, protocol.encode(death), QOS, retain=True)
+        # Whoever publishes bounds what is under way, by bytes.
+        client.max_inflight_messages_set(0)
+        client.will_set(self._plan.will_topic, self._plan.last_will(self.name), UP_QOS, retain=True)
+        if self._plan.tls is not None:
+            client.tls_set_context(self._plan.tls)
+            client.tls_insecure_set(True)  # paho has a second check of names; see `security`
+        client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         return client
 
     # An exception in a callback would end paho's thread without a word, so none of these lets one out.
 
+    def _on_socket_open(self, _client: mqtt.Client, _data: Any, opened: Any) -> None:
+        # Bytes that nobody confirms, and a peer that is gone while nothing is said, end the connection.
+        with contextlib.suppress(OSError):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_SILENCE_MS)
+
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
-            self._reason = f"the broker refuses the connection: {code}"
+            self._reason = f"{self._host}:{self._plan.port}: the broker refuses the connection: {code}"
             return
-        if self._plan.state_topic is not None:
-            client.publish(self._plan.state_topic, protocol.encode(self._state), QOS, retain=True)
-        client.subscribe([(topic, QOS) for topic in self._plan.subscriptions])
+        client.subscribe([(topic, DOWN_QOS) for topic in self._plan.subscriptions])
 
     def _on_subscribe(self, client: mqtt.Client, _data: Any, _mid: int, codes: list[Any], _properties: Any) -> None:
         if any(code.is_failure for code in codes):
-            self._reason = "the broker refuses a subscription"
+            self._reason = f"{self._host}:{self._plan.port}: the broker refuses a subscription"
             client.disconnect()
             return
         self._stands(self)
 
-    def _on_message(self, client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        def settle() -> object:
-            return client.ack(message.mid, message.qos)
+    def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, _code: Any, _properties: Any) -> None:
+        self._say(Arrived(mid))
 
+    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:
-            settle()
             return
-        self._say(Received(topic, bytes(message.payload), message.retain, settle))
+        self._say(Received(topic, bytes(message.payload)))
 
-    def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        self._reason = self._reason or f"the connection ended: {code}"
+    def _on_disconnect(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        self.was_sending = client.want_write()
+        self._reason = self._reason or f"{self._host}:{self._plan.port}: the connection ended: {code}"
         self._lost.set()
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,81 +1,186 @@
-"""How far one lane of one epoch has come on its way to HQ: what may be sent next, and when to send again.
+"""One lane of one epoch on its way to HQ: what HQ has, what is under way, and what may leave next.
 
-It works as TCP does: several envelopes are under way at once, HQ acknowledges the last number up to which it has
-everything, and silence means to start again behind that number, with one envelope at a time and ever longer waits,
-so that a broker whose HQ is away does not fill up with repeats.
+Numbers, not rows: the outbox is read for what is chosen here. What was not acknowledged in time leaves again. What was
+not acknowledged twice, though HQ answered in between, rests ever longer and leaves in ever smaller pieces, so that
+one row that HQ will not take holds up no other.
 """
 
 import math
-from collections import deque
 
-from sync.protocol import Ack
+import msgspec
 
-WINDOW = 16
-"""Envelopes under way at once, at most."""
-FIRST_TIMEOUT_S = 5.0
-LONGEST_TIMEOUT_S = 300.0
+from sync.ranges import Ranges, Run
+from sync.schedule import End
+
+LONGEST_REST_S = 300.0
+MANY_TRIES = 5
+"""After so many a person is told."""
+
+NONE = Ranges()
+
+
+class Flight(msgspec.Struct, kw_only=True):
+    """An envelope under way with the numbers `run`, after `tries` others with some of them that HQ did not acknowledge.
+
+    `ahead_bytes` were under way when it left. `due_s` is when to give it up: known only from when the broker has it,
+    because until then it is on its way in a connection that loses nothing.
+    """
+
+    run: Run
+    rows: int
+    size_bytes: int
+    ahead_bytes: int
+    left_s: float
+    dictionary: str = ""
+    tries: int = 0
+    due_s: float = math.inf
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Numbers that HQ has not acknowledged `tries` times; they rest until `due_s`."""
+
+    run: Run
+    tries: int
+    due_s: float
 
 
 class Passage:
-    """Numbers up to `acked` are at HQ, those up to `sent` under way. Times are seconds of a monotonic clock."""
+    """The numbers of one lane up to `newest_seq`. Times are seconds of a monotonic clock."""
 
-    def __init__(self, acked: int = 0) -> None:
-        self.acked = acked
-        self.sent = acked
-        self._under_way: deque[int] = deque()
-        self._silences = 0
-        self._deadline = math.inf
-        self._gap_at = -1
+    def __init__(self, delivered: Ranges = NONE) -> None:
+        self.delivered = delivered
+        self.newest_seq = 0
+        self.flights: dict[int, Flight] = {}
+        self._absent = NONE
+        self._stuck = NONE
+        self._given_up = NONE
+        self._pieces: list[Piece] = []
+        self._open: Ranges | None = None
 
-    def has_room(self) -> bool:
-        """Whether one more envelope may leave."""
-        return len(self._under_way) < (1 if self._silences else WINDOW)
+    @property
+    def waiting(self) -> Ranges:
+        """The numbers that are not known to be at HQ."""
+        return Ranges(((1, self.newest_seq),)) - self.delivered
 
-    def leave(self, last_seq: int, now_s: float) -> None:
-        """An envelope that ends at `last_seq` left."""
-        self.sent = last_seq
-        self._under_way.append(last_seq)
-        if self._deadline == math.inf:
-            self._wait(now_s)
+    @property
+    def open(self) -> Ranges:
+        """Those of them that may leave: neither under way, nor resting, nor without a row, nor unable to travel."""
+        if self._open is None:
+            closed = [*self.delivered.runs, *self._absent.runs, *self._stuck.runs]
+            closed += [flight.run for flight in self.flights.values()]
+            closed += [piece.run for piece in self._pieces]
+            self._open = Ranges(((1, self.newest_seq),)) - Ranges(closed)
+        return self._open
 
-    def hear(self, ack: Ack, now_s: float) -> bool:
-        """HQ acknowledged; True if `acked` changed. HQ's word counts, backwards too when it misses rows."""
-        if ack.last_seq > self.acked:
-            self.acked = ack.last_seq
-            self.sent = max(self.sent, self.acked)
-            while self._under_way and self._under_way[0] <= self.acked:
-                self._under_way.popleft()
-            self._silences = 0
-            self._gap_at = -1
-            self._wait(now_s)
-            if ack.resend:
-                self._go_back(self.acked)
-            return True
-        # Every envelope behind a gap makes HQ ask; the first time is enough until something changes.
-        if ack.resend and ack.last_seq != self._gap_at:
-            changed = ack.last_seq != self.acked
-            self._go_back(ack.last_seq)
-            return changed
-        return False
+    def grow(self, newest_seq: int) -> None:
+        """The lane's newest number is this."""
+        if newest_seq != self.newest_seq:
+            self.newest_seq = newest_seq
+            self._open = None
 
-    def expire(self, now_s: float) -> bool:
-        """True if HQ has been silent for too long: then everything after `acked` is to be sent again."""
-        if now_s < self._deadline:
-            return False
-        self._silences += 1
-        self.restart()
-        return True
+    def next_run(self, end: End, now_s: float) -> Run | None:
+        """The run of numbers at that end of what may leave; None if there is none."""
+        rested = next((piece for piece in self._pieces if piece.due_s <= now_s), None)
+        if rested is not None and (end == "oldest" or not self.open):
+            return rested.run
+        if not self.open:
+            return None
+        return self.open.runs[-1 if end == "newest" else 0]
+
+    def tries(self, run: Run) -> int:
+        """How often numbers of this run were sent and not acknowledged."""
+        return max(
+            (piece.tries for piece in self._pieces if _meet(piece.run, run)),
+            default=1 if any(_meet(given_up, run) for given_up in self._given_up.runs) else 0,
+        )
+
+    def leave(self, token: int, flight: Flight) -> None:
+        """An envelope left, and `token` is what the link calls it."""
+        self.flights[token] = flight
+        pieces = []
+        for piece in self._pieces:
+            rest = (Ranges((piece.run,)) - Ranges((flight.run,))).runs
+            pieces += [Piece(run, piece.tries, piece.due_s) for run in rest]
+        self._pieces = pieces
+        self._open = None
+
+    def arrive(self, token: int, due_s: float) -> None:
+        """The broker has the envelope; HQ's word on it is due then."""
+        flight = self.flights.get(token)
+        if flight is not None:
+            flight.due_s = due_s
+
+    def take(self, run: Run) -> list[Flight]:
+        """HQ has these numbers; gives the envelopes that are no longer under way."""
+        self.delivered |= Ranges((run,))
+        self._forget_delivered()
+        done = [token for token, flight in self.flights.items() if not Ranges((flight.run,)) - self.delivered]
+        return [self.flights.pop(token) for token in done]
+
+    def believe(self, delivered: Ranges) -> None:
+        """HQ has these numbers and no others."""
+        self.delivered = delivered
+        self._absent = NONE
+        self._forget_delivered()
+
+    def expire(self, now_s: float, rest_s: float) -> list[Flight]:
+        """Give up the envelopes whose time is over; what was given up before rests for `rest_s` at first."""
+        late = [token for token, flight in self.flights.items() if flight.due_s <= now_s]
+        return [self._give_up(token, now_s, rest_s) for token in late]
+
+    def silence(self, now_s: float, rest_s: float) -> None:
+        """HQ says nothing at all: give up everything under way."""
+        for token in list(self.flights):
+            self._give_up(token, now_s, rest_s)
 
     def restart(self) -> None:
-        """Forget what is under way: the connection that carried it is lost."""
-        self._go_back(self.acked)
-        self._gap_at = -1
+        """The connection is lost, and with it what was under way."""
+        self.flights.clear()
+        self._open = None
 
-    def _go_back(self, seq: int) -> None:
-        self.acked = self.sent = self._gap_at = seq
-        self._under_way.clear()
-        self._deadline = math.inf
+    def forget_dictionary(self, dictionary: str) -> None:
+        """HQ could not read the envelopes that name this dictionary: their rows may leave again."""
+        self.flights = {token: flight for token, flight in self.flights.items() if flight.dictionary != dictionary}
+        self._open = None
 
-    def _wait(self, now_s: float) -> None:
-        timeout_s = min(LONGEST_TIMEOUT_S, FIRST_TIMEOUT_S * 2 ** min(self._silences, 16))
-        self._deadline = now_s + timeout_s if self._under_way else math.inf
+    def mark_absent(self, run: Run) -> None:
+        """The outbox has no row for these numbers."""
+        self._absent |= Ranges((run,))
+        self._open = None
+
+    def mark_stuck(self, run: Run) -> None:
+        """The row with these numbers can never travel."""
+        self._stuck |= Ranges((run,))
+        self._open = None
+
+    def refused(self) -> Run | None:
+        """Numbers that HQ does not take although it answers; None if there are none."""
+        return next((piece.run for piece in self._pieces if piece.tries >= MANY_TRIES), None)
+
+    def _give_up(self, token: int, now_s: float, rest_s: float) -> Flight:
+        flight = self.flights.pop(token)
+        missing = Ranges((flight.run,)) - self.delivered
+        if flight.tries:
+            due_s = now_s + min(LONGEST_REST_S, rest_s * 2 ** min(flight.tries, 16))
+            for first, last in missing.runs:
+                middle = (first + last) // 2
+                halves = ((first, middle), (middle + 1, last)) if flight.rows > 1 else ((first, last),)
+                self._pieces += [Piece(run, flight.tries + 1, due_s) for run in halves if run[0] <= run[1]]
+            self._pieces.sort(key=lambda piece: piece.due_s)
+        else:
+            self._given_up |= missing
+        self._open = None
+        return flight
+
+    def _forget_delivered(self) -> None:
+        self._given_up -= self.delivered
+        self._pieces = [
+            Piece(run, piece.tries, piece.due_s)
+            for piece in self._pieces
+            for run in (Ranges((piece.run,)) - self.delivered).runs
+        ]
+        self._open = None
+
+
+def _meet(one: Run, other: Run) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
