@@ -1,110 +1,156 @@
-"""HQ's page as HTML, in English and Chinese: what to show is given, nothing is looked up here."""
+"""HQ's pages as HTML, in English and Chinese: what to show is given, nothing is looked up here."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from html import escape
-from typing import Literal
+from typing import Literal, get_args
+from urllib.parse import quote, urlencode
 
 import msgspec
 
-from sync.hq.store import RecordView, Refusal, SiteView
-
-Language = Literal["en", "zh"]
+from sync.hq.orders import OrderView
+from sync.hq.reader import GoneView, LaneView, PlayView, RecordView, Refusal, SiteDetail, SiteView
+from sync.hq.words import HTML_LANGUAGE, OTHER, Language, ago, say, since, span
 
 SHOWN_CHARACTERS = 400
 """Of a record; /api/records gives it whole."""
+SITES_ON_PAGE = 100
 
-_TEXTS: dict[str, dict[Language, str]] = {
-    "title": {"en": "Outstation HQ", "zh": "Outstation 总部"},
-    "sites": {"en": "Sites", "zh": "站点"},
-    "site": {"en": "Site", "zh": "站点"},
-    "state": {"en": "Link", "zh": "链路"},
-    "up": {"en": "up", "zh": "在线"},
-    "down": {"en": "down", "zh": "离线"},
-    "unknown": {"en": "never heard of", "zh": "从未上线"},
-    "revoked": {"en": "revoked", "zh": "已吊销"},
-    "since": {"en": "for {}", "zh": "已 {}"},
-    "heard": {"en": "Last contact", "zh": "最近联系"},
-    "ago": {"en": "{} ago", "zh": "{}前"},
-    "never": {"en": "never", "zh": "从未"},
-    "records": {"en": "Records by lane and kind", "zh": "各通道、各类记录数"},
-    "none": {"en": "none yet", "zh": "暂无"},
-    "no_sites": {
-        "en": "No site is enrolled yet. Enrol one with: outstation hq enrol SITE PUBLIC_KEY",
-        "zh": "尚未登记任何站点。登记命令：outstation hq enrol SITE PUBLIC_KEY",
-    },
-    "newest": {"en": "Newest records", "zh": "最新记录"},
-    "no_records": {"en": "No record has arrived yet.", "zh": "尚未收到任何记录。"},
-    "received": {"en": "Received", "zh": "接收"},
-    "lane": {"en": "Lane", "zh": "通道"},
-    "number": {"en": "No.", "zh": "序号"},
-    "kind": {"en": "Kind", "zh": "类别"},
-    "record": {"en": "Record", "zh": "记录"},
-    "refused": {"en": "Quarantine", "zh": "隔离区"},
-    "refused_count": {"en": "Messages refused: {}", "zh": "被拒绝的消息：{}"},
-    "reason": {"en": "Reason", "zh": "原因"},
-    "event": {"en": "event", "zh": "事件"},
-    "signal": {"en": "signal", "zh": "信号"},
-    "prediction": {"en": "prediction", "zh": "预测"},
-    "decision": {"en": "decision", "zh": "决策"},
-    "action": {"en": "action", "zh": "行动"},
-    "transition": {"en": "transition", "zh": "状态变化"},
-    "now": {"en": "now", "zh": "即时"},
-    "day": {"en": "day", "zh": "当日"},
-    "bulk": {"en": "bulk", "zh": "批量"},
-}
-_OTHER: dict[Language, tuple[Language, str]] = {"en": ("zh", "中文"), "zh": ("en", "English")}
-_HTML_LANGUAGE: dict[Language, str] = {"en": "en", "zh": "zh-CN"}
-_UNITS: tuple[tuple[int, dict[Language, str]], ...] = (
-    (86_400, {"en": "{} d", "zh": "{} 天"}),
-    (3_600, {"en": "{} h", "zh": "{} 小时"}),
-    (60, {"en": "{} min", "zh": "{} 分钟"}),
-    (1, {"en": "{} s", "zh": "{} 秒"}),
-)
+Filter = Literal["all", "down", "behind", "gaps", "losses", "troubles", "conflicts"]
+FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page shows, as it was at `at` (µs)."""
+    """What the first page shows, as it was at `at` (µs), of the sites those that the query asks for."""
 
     at: int
     sites: list[SiteView]
+    only: Filter
+    name: str
+    page: int
+    plays: list[PlayView]
+    orders: list[OrderView]
     newest: list[RecordView]
-    refused: int
+    refused: dict[str, int]
     refusals: list[Refusal]
 
 
-def render(fleet: Fleet, language: Language) -> str:
-    """The whole page. Everything that came from outside is escaped."""
-    other, other_name = _OTHER[language]
+class SitePage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page of one site shows, as it was at `at` (µs)."""
 
-    def text(name: str) -> str:
-        return escape(_TEXTS[name][language])
+    at: int
+    detail: SiteDetail
+    orders: list[OrderView]
+    newest: list[RecordView]
+    refusals: list[Refusal]
 
+
+def matches(site: SiteView, only: Filter) -> bool:
+    """Whether a filter shows a site."""
+    match only:
+        case "all":
+            return True
+        case "down":
+            return site.state != "up" and not site.revoked
+        case "behind":
+            return bool(site.lag)
+        case "gaps":
+            return site.lacking > 0
+        case "losses":
+            return any(reason != "quarantined" for reason in site.gone)
+        case "troubles":
+            return bool(site.refused or site.conflicts or site.set_aside)
+        case "conflicts":
+            return site.conflicts > 0
+
+
+def render_fleet(fleet: Fleet, language: Language) -> str:
+    """The first page. Everything that came from outside is escaped."""
+    query = {"only": fleet.only, "name": fleet.name}
+    return _page(
+        say("title", language),
+        "/",
+        query,
+        language,
+        (
+            ("sites", _sites(fleet, language)),
+            ("plays", _plays(fleet.plays, language)),
+            ("orders", _orders(fleet.orders, fleet.at, language, with_site=True) if fleet.orders else ""),
+            ("newest", _records(fleet.newest, fleet.at, language, with_site=True)),
+            ("set_aside", _causes(fleet.refused, language) + _refusals(fleet.refusals, fleet.at, language)),
+        ),
+    )
+
+
+def render_site(page: SitePage, language: Language) -> str:
+    """The page of one site."""
+    detail, at = page.detail, page.at
+    name = detail.view.site
+    facts = (
+        ("link", _state(detail.view, at, language)),
+        ("contact", ago(detail.view.heard_at, at, language)),
+        ("records", f"{detail.view.records:,}"),
+        ("lacking", _number(detail.view.lacking, language)),
+        ("waits", _lag(detail.view, at, language)),
+        ("replica", escape(detail.replica) or say("no_replica", language)),
+    )
+    shown = "".join(f"<div><dt>{say(fact, language)}</dt><dd>{value}</dd></div>" for fact, value in facts)
+    return _page(
+        escape(name),
+        f"/sites/{quote(name)}",
+        {},
+        language,
+        (
+            ("", f"<p><a href='{_url('/', language)}'>← {say('back', language)}</a></p><dl>{shown}</dl>"),
+            ("lanes", _lanes(detail.lanes, at, language)),
+            ("gone", _gone(detail.gone, language)),
+            ("set_aside", _refusals(page.refusals, at, language)),
+            ("orders", _orders(page.orders, at, language, with_site=False) if page.orders else ""),
+            ("newest", _records(page.newest, at, language, with_site=False)),
+            ("records", _tallies(detail, language)),
+            ("clocks", _boots(detail, at, language)),
+            ("keys", _keys(detail, at, language)),
+        ),
+    )
+
+
+def render_missing(language: Language) -> str:
+    """The page in the place of a site that is not there."""
+    return _page(
+        say("title", language),
+        "/",
+        {},
+        language,
+        (("", f"<p>{say('not_here', language)} <a href='{_url('/', language)}'>{say('back', language)}</a></p>"),),
+    )
+
+
+# ---- the parts ---------------------------------------------------------------------------------------------------
+
+
+def _page(title: str, path: str, query: dict[str, str], language: Language, sections: Iterable[tuple[str, str]]) -> str:
+    other, other_name = OTHER[language]
+    home = _url("/", language)
+    body = "\n".join(
+        f"<section>{f'<h2>{say(name, language)}</h2>' if name else ''}\n{content}\n</section>"
+        for name, content in sections
+        if content
+    )
     return f"""<!doctype html>
-<html lang="{_HTML_LANGUAGE[language]}">
+<html lang="{HTML_LANGUAGE[language]}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{text("title")}</title>
+<title>{title}</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="/page.css">
 <script src="/page.js" defer></script>
 </head>
 <body>
-<header><h1>{text("title")}</h1><a href="/?lang={other}" lang="{_HTML_LANGUAGE[other]}">{other_name}</a></header>
+<header><h1><a href="{home}">{say("title", language)}</a>{"" if path == "/" else f" · {title}"}</h1>
+<a href="{_url(path, other, **query)}" lang="{HTML_LANGUAGE[other]}">{other_name}</a></header>
 <main>
-<section>
-<h2>{text("sites")}</h2>
-{_sites(fleet, language)}
-</section>
-<section>
-<h2>{text("newest")}</h2>
-{_newest(fleet, language)}
-</section>
-<section>
-<h2>{text("refused")}</h2>
-<p>{escape(_TEXTS["refused_count"][language].format(fleet.refused))}</p>
-{_refusals(fleet, language)}
-</section>
+{body}
 </main>
 </body>
 </html>
@@ -114,58 +160,144 @@ def render(fleet: Fleet, language: Language) -> str:
 def _sites(fleet: Fleet, language: Language) -> str:
     if not fleet.sites:
         return _nothing("no_sites", language)
-    return _table(
-        ("site", "state", "heard", "records"),
+    named = [site for site in fleet.sites if fleet.name.casefold() in site.site.casefold()]
+    found = [site for site in named if matches(site, fleet.only)]
+    begin = (fleet.page - 1) * SITES_ON_PAGE
+    shown = found[begin : begin + SITES_ON_PAGE]
+    rows = (
         (
-            (
-                f"<th scope='row'>{escape(site.site)}</th>",
-                f"<td>{_state(site, fleet.at, language)}</td>",
-                f"<td>{_ago(site.heard_at, fleet.at, language)}</td>",
-                f"<td>{_tallies(site, language)}</td>",
-            )
-            for site in fleet.sites
-        ),
-        language,
+            f"<a href='{_url(f'/sites/{quote(site.site)}', language)}'>{escape(site.site)}</a>",
+            _state(site, fleet.at, language),
+            ago(site.heard_at, fleet.at, language),
+            _lag(site, fleet.at, language),
+            _number(site.lacking, language),
+            _counts(site.gone, language),
+            _counts({"refused": site.refused, "conflict": site.conflicts, "row": site.set_aside}, language),
+            f"{site.records:,}",
+        )
+        for site in shown
     )
+    columns = ("site", "link", "contact", "waits", "lacking", "gone", "set_aside", "records")
+    table = _table(columns, rows, language, numbers=(7,)) if shown else _nothing("no_match", language)
+    return _filters(fleet, named, language) + table + _pages(fleet, len(found), language)
+
+
+def _filters(fleet: Fleet, named: list[SiteView], language: Language) -> str:
+    chips = []
+    for only in FILTERS:
+        number = sum(matches(site, only) for site in named)
+        current = " aria-current='true'" if only == fleet.only else ""
+        href = _url("/", language, only=only, name=fleet.name)
+        chips.append(f"<a class='chip' href='{href}'{current}>{say(only, language)} <b>{number:,}</b></a>")
+    label = say("find", language)
+    return (
+        f"<form action='/' method='get'><input type='hidden' name='lang' value='{language}'>"
+        f"<input type='hidden' name='only' value='{fleet.only}'>"
+        f"<input type='search' name='name' value='{escape(fleet.name)}' placeholder='{label}' aria-label='{label}'>"
+        "</form>"
+        f"<nav>{''.join(chips)}</nav>"
+    )
+
+
+def _pages(fleet: Fleet, found: int, language: Language) -> str:
+    pages = -(-found // SITES_ON_PAGE)
+    if pages <= 1:
+        return ""
+    links = [f"{fleet.page:,} / {pages:,}"]
+    for word, page in (("previous", fleet.page - 1), ("next", fleet.page + 1)):
+        if 1 <= page <= pages:
+            href = _url("/", language, only=fleet.only, name=fleet.name, page=str(page))
+            links.append(f"<a href='{href}'>{say(word, language)}</a>")
+    return f"<p class='pages'>{' · '.join(links)}</p>"
 
 
 def _state(site: SiteView, now: int, language: Language) -> str:
     name = "revoked" if site.revoked else site.state or "unknown"
-    badge = f"<span class='state {name}'>{_text(name, language)}</span>"
+    badge = f"<span class='state {name}'>{say(name, language)}</span>"
     if site.revoked or site.state_at is None:
         return badge
-    since = _TEXTS["since"][language].format(_span(now - site.state_at, language))
-    return f"{badge} {escape(since)}"
+    return f"{badge} {since(site.state_at, now, language)}"
 
 
-def _tallies(site: SiteView, language: Language) -> str:
-    if not site.records:
-        return _text("none", language)
-    tallies = (
-        f"{_text(tally.lane, language)} · {_text(tally.kind, language)} <b>{tally.records}</b>"
-        for tally in site.records
-    )
-    return " ".join(f"<span class='tally'>{tally}</span>" for tally in tallies)
+def _lag(site: SiteView, now: int, language: Language) -> str:
+    if site.state_at is None:
+        return _faint("not_known", language)
+    if not site.lag:
+        return _faint("nothing_waits", language)
+    parts = []
+    for lag in site.lag:
+        how_long = f" · {escape(span(now - lag.waiting_since, language))}" if lag.waiting_since is not None else ""
+        parts.append(f"<span class='part'>{say(lag.lane, language)} <b>{lag.waiting:,}</b>{how_long}</span>")
+    return "".join(parts)
 
 
-def _newest(fleet: Fleet, language: Language) -> str:
-    if not fleet.newest:
-        return _nothing("no_records", language)
-    return _table(
-        ("received", "site", "lane", "number", "kind", "record"),
+def _counts(counts: dict[str, int], language: Language) -> str:
+    parts = [
+        f"<span class='part {escape(name)}'>{say(name, language)} <b>{number:,}</b></span>"
+        for name, number in counts.items()
+        if number
+    ]
+    return "".join(parts) or _faint("none", language)
+
+
+def _causes(counts: dict[str, int], language: Language) -> str:
+    return f"<p>{_counts(counts, language)}</p>" if any(counts.values()) else ""
+
+
+def _plays(plays: list[PlayView], language: Language) -> str:
+    if not plays:
+        return _nothing("no_plays", language)
+    ended = ("done", "fired", "declined", "expired", "failed")
+    rows = (
         (
-            (
-                f"<td>{_ago(record.received_at, fleet.at, language)}</td>",
-                f"<td>{escape(record.site)}</td>",
-                f"<td>{_text(record.lane, language)}</td>",
-                f"<td>{record.seq}</td>",
-                f"<td>{_text(record.kind, language)}</td>",
-                f"<td><code>{escape(_shortened(record.record))}</code></td>",
-            )
-            for record in fleet.newest
-        ),
-        language,
+            escape(play.play),
+            f"{play.decisions:,}",
+            f"{play.actions:,}",
+            *(f"{play.states.get(state, 0):,}" for state in ended),
+            f"{play.actions - sum(play.states.get(state, 0) for state in ended):,}",
+            "–" if play.share_done is None else f"{play.share_done:.0%}",
+            _faint("not_measured", language),
+        )
+        for play in plays
     )
+    columns = ("play", "decisions", "actions", *ended, "open", "share", "uplift")
+    note = f"<p class='note'>{say('uplift_note', language)}</p>"
+    return _table(columns, rows, language, numbers=range(1, 10)) + note
+
+
+def _orders(orders: list[OrderView], now: int, language: Language, *, with_site: bool) -> str:
+    rows = (
+        (
+            *([escape(order.site)] if with_site else []),
+            say(order.kind, language),
+            escape(order.name) or "–",
+            f"<span class='order {order.state}'>{say(f'order_{order.state}', language)}</span>"
+            + (f" {order.got / order.size:.0%}" if order.state == "offered" and 0 < order.got < order.size else ""),
+            ago(order.state_at, now, language),
+            " · ".join(filter(None, (escape(order.by), escape(order.remark)))) or "–",
+        )
+        for order in orders
+    )
+    columns = (*(["site"] if with_site else []), "kind", "name", "state", "since_when", "remark")
+    return _table(columns, rows, language)
+
+
+def _records(records: list[RecordView], now: int, language: Language, *, with_site: bool) -> str:
+    if not records:
+        return _nothing("no_records", language)
+    rows = (
+        (
+            f"<time title='{_date(record.happened_at)}'>{ago(record.happened_at, now, language)}</time>",
+            *([escape(record.site)] if with_site else []),
+            say(record.lane, language),
+            str(record.seq),
+            say(record.kind, language),
+            f"<code>{escape(_shortened(record.record))}</code>",
+        )
+        for record in records
+    )
+    columns = ("happened", *(["site"] if with_site else []), "lane", "number", "kind", "record")
+    return _table(columns, rows, language, name="records")
 
 
 def _shortened(record: msgspec.Raw) -> str:
@@ -173,47 +305,130 @@ def _shortened(record: msgspec.Raw) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
 
 
-def _refusals(fleet: Fleet, language: Language) -> str:
-    if not fleet.refusals:
-        return ""
-    return _table(
-        ("received", "site", "reason"),
+def _refusals(refusals: list[Refusal], now: int, language: Language) -> str:
+    if not refusals:
+        return _nothing("no_refusals", language)
+    rows = (
         (
-            (
-                f"<td>{_ago(refusal.at, fleet.at, language)}</td>",
-                f"<td>{escape(refusal.site)}</td>",
-                f"<td>{escape(refusal.reason)}</td>",
-            )
-            for refusal in fleet.refusals
-        ),
-        language,
+            ago(refusal.at, now, language),
+            escape(refusal.site),
+            f"<span class='{escape(refusal.cause)}'>{say(refusal.cause, language)}</span>",
+            f"{refusal.times:,}",
+            escape(refusal.reason),
+        )
+        for refusal in refusals
+    )
+    return _table(("came", "site", "cause", "times", "reason"), rows, language, name="refusals")
+
+
+def _lanes(lanes: list[LaneView], now: int, language: Language) -> str:
+    if not lanes:
+        return _nothing("no_records", language)
+    rows = (
+        (
+            say(lane.lane, language),
+            str(lane.epoch),
+            f"{lane.held:,}",
+            f"{lane.top_seq:,}",
+            "–" if lane.newest_seq is None else f"{lane.newest_seq:,}",
+            _number(lane.lacking, language),
+            f"{lane.waiting or 0:,}"
+            + (f" · {escape(span(now - lane.waiting_since, language))}" if lane.waiting_since is not None else ""),
+        )
+        for lane in lanes
+    )
+    columns = ("lane", "epoch", "held", "newest_held", "reported", "lacking", "waiting")
+    return _table(columns, rows, language, numbers=range(2, 7))
+
+
+def _gone(gone: list[GoneView], language: Language) -> str:
+    if not gone:
+        return _nothing("no_gone", language)
+    rows = (
+        (say(view.reason, language), f"{view.numbers:,}", _counts(view.kinds, language), f"{view.bytes:,}")
+        for view in gone
+    )
+    return _table(("reason", "numbers", "kinds", "bytes"), rows, language, numbers=(1, 3))
+
+
+def _tallies(detail: SiteDetail, language: Language) -> str:
+    if not detail.tallies:
+        return ""
+    rows = ((say(tally.lane, language), say(tally.kind, language), f"{tally.records:,}") for tally in detail.tallies)
+    return _table(("lane", "kind", "records"), rows, language, numbers=(2,))
+
+
+def _boots(detail: SiteDetail, now: int, language: Language) -> str:
+    if not detail.boots:
+        return ""
+    rows = (
+        (escape(boot.boot), say(f"clock_{boot.clock}", language), ago(boot.newest_at, now, language))
+        for boot in detail.boots
+    )
+    return _table(("boot", "clock", "newest_record"), rows, language)
+
+
+def _keys(detail: SiteDetail, now: int, language: Language) -> str:
+    rows = (
+        (
+            f"<code>{escape(key.key_id)}</code>",
+            ago(key.enrolled_at, now, language),
+            say("in_force", language) if key.revoked_at is None else ago(key.revoked_at, now, language),
+        )
+        for key in detail.keys
+    )
+    return _table(("key", "enrolled", "revoked"), rows, language)
+
+
+# ---- HTML --------------------------------------------------------------------------------------------------------
+
+
+def _table(
+    columns: Iterable[str],
+    rows: Iterable[tuple[str, ...]],
+    language: Language,
+    *,
+    numbers: Iterable[int] = (),
+    name: str = "",
+) -> str:
+    """A table; on a narrow screen each row is a block whose cells tell their column themselves. Cells are HTML."""
+    words = [say(column, language) for column in columns]
+    to_the_right = set(numbers)
+    kinds = [" class='n'" if n in to_the_right else "" for n in range(len(words))]
+    head = "".join(f"<th scope='col'{kind}>{word}</th>" for word, kind in zip(words, kinds, strict=True))
+    body = "\n".join(
+        "<tr>"
+        + "".join(
+            f"<td{kind} data-label='{word}'><div>{cell}</div></td>"
+            for word, kind, cell in zip(words, kinds, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f"<div class='wide {name}'><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 
 
-def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], language: Language) -> str:
-    head = "".join(f"<th scope='col'>{_text(column, language)}</th>" for column in columns)
-    body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    return f"<div class='wide'><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
-
-
 def _nothing(name: str, language: Language) -> str:
-    return f"<p class='nothing'>{_text(name, language)}</p>"
+    return f"<p class='nothing'>{say(name, language)}</p>"
 
 
-def _text(name: str, language: Language) -> str:
-    """The text of that name; a kind of record that is newer than this page is shown as it is called."""
-    return escape(_TEXTS[name][language] if name in _TEXTS else name)
+def _faint(name: str, language: Language) -> str:
+    return f"<span class='nothing'>{say(name, language)}</span>"
 
 
-def _ago(at: int | None, now: int, language: Language) -> str:
-    if at is None:
-        return _text("never", language)
-    return escape(_TEXTS["ago"][language].format(_span(now - at, language)))
+def _number(number: int, language: Language) -> str:
+    return f"<b class='bad'>{number:,}</b>" if number else _faint("none", language)
 
 
-def _span(duration_us: int, language: Language) -> str:
-    seconds = max(0, duration_us // 1_000_000)
-    for unit_s, names in _UNITS:
-        if seconds >= unit_s:
-            return names[language].format(seconds // unit_s)
-    return _UNITS[-1][1][language].format(0)
+def _url(path: str, language: Language, **query: str) -> str:
+    asked = {name: value for name, value in query.items() if value and (name, value) != ("only", "all")}
+    return escape(f"{path}?{urlencode({'lang': language, **asked})}")
+
+
+def _date(at: int) -> str:
+    try:
+        return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(sep=" ", timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return ""
