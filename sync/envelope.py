@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from sync.errors import DictionaryUnknown, EnvelopeInvalid
 from sync.keys import key_id
-from sync.protocol import DictionaryId, Epoch, Lane, Moment, Monotonic, Name, Seq, SiteName
+from sync.protocol import Epoch, Lane, Moment, Monotonic, Name, Seq, SiteName
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: Seq
     count: Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
     codec: Literal["zstd"] = "zstd"
-    dictionary: DictionaryId | Literal[""] = ""
+    dictionary: Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{16})?\Z")] = ""
     key_id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 
 
