@@ -240,3 +240,40 @@ class Audio(Record, frozen=True, kw_only=True):
     parts: int
     sha256: str
     content: bytes
+
+
+# ---- what the gateway keeps of itself ------------------------------------------------------------------------
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """One sensor's readings in a roll-up."""
+
+    count: int
+    min: float
+    mean: float
+    max: float
+    last: float
+
+
+class Rollup(Record, frozen=True, kw_only=True):
+    """About an hour of a device's readings, from `since` to `at` by its own clock: what HQ sees of them, and what is
+    left of them when the disk was too full to keep them. A device of very many sensors has several."""
+
+    subject: str
+    since: int
+    readings: int
+    sensors: dict[str, Summary]
+
+
+class Loss(Record, frozen=True, kw_only=True):
+    """Something accepted that is no longer here in full, said in its place. `disk`: raw sound or readings went to make
+    room; what was made of them stays. `too_large`: a record that no envelope can carry; it is whole on the gateway.
+
+    How many of each kind, their bytes, the oldest's time, and, where they are few, their ids.
+    """
+
+    reason: Literal["disk", "too_large"]
+    kinds: dict[str, int]
+    bytes: int
+    since: int
+    ids: tuple[str, ...] = ()

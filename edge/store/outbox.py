@@ -1,22 +1,28 @@
 """The outbox: a record's place in a lane to HQ, written in the transaction of the record itself."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import apsw
 import msgspec
 
-from edge.events import Record, boot_id, mono_us, now_us
-from edge.store.rows import kind_of, lane_of
+from edge.events import Loss, Record, boot_id, mono_us, now_us
+from edge.store.rows import insert, kind_of, lane_of
+
+MAX_RECORD_BYTES = 1 << 20  # more does not fit into an envelope (sync/envelope.py)
 
 
 def put(connection: apsw.Connection, records: Sequence[Record]) -> None:
-    """Give every record that HQ gets the next number of its lane: gapless, never used again within an epoch."""
+    """Give every record that HQ gets the next number of its lane: gapless, never used again within an epoch.
+
+    In the place of a record that is too large to travel goes a Loss that names it, so that HQ knows of it.
+    """
     by_lane: dict[str, list[tuple[Record, bytes]]] = {}
     for record in records:
         lane = lane_of(record)
         if lane is not None:
-            by_lane.setdefault(lane, []).append((record, msgspec.msgpack.encode(record)))
+            by_lane.setdefault(lane, []).append(_sendable(connection, record))
     at, boot, mono = now_us(), boot_id(), mono_us()
     for lane, leaving in by_lane.items():
         row: Any = connection.execute(
@@ -33,3 +39,26 @@ def put(connection: apsw.Connection, records: Sequence[Record]) -> None:
                 for seq, (record, encoded) in enumerate(leaving, last_seq - len(leaving) + 1)
             ),
         )
+
+
+def begin_epoch(connection: apsw.Connection) -> None:
+    """Number from 1 again, in an epoch that nobody has used: ms since 1970, and 16 random bits."""
+    epoch = (now_us() // 1000) << 16 | secrets.randbits(16)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (str(epoch),))
+    connection.execute("UPDATE lanes SET last_seq = 0")
+
+
+def _sendable(connection: apsw.Connection, record: Record) -> tuple[Record, bytes]:
+    encoded = msgspec.msgpack.encode(record)
+    if len(encoded) <= MAX_RECORD_BYTES:
+        return record, encoded
+    loss = Loss(
+        at=now_us(),
+        reason="too_large",
+        kinds={kind_of(record): 1},
+        bytes=len(encoded),
+        since=record.at,
+        ids=(record.id,),
+    )
+    insert(connection, [loss])
+    return loss, msgspec.msgpack.encode(loss)

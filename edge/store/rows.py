@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from edge.events import Action, Audio, Decision, Event, Order, Prediction, Record, Signal, Transition
+from edge.events import Action, Audio, Decision, Event, Loss, Order, Prediction, Record, Rollup, Signal, Transition
 
 R = TypeVar("R", bound=Record)
 
@@ -18,9 +18,11 @@ TABLES: dict[type[Record], str] = {
     Action: "actions",
     Transition: "transitions",
     Order: "orders",
+    Rollup: "rollups",
+    Loss: "losses",
 }
 # Fields kept as JSON text; everything else is a column of its own type.
-_JSON_FIELDS = frozenset({"data", "evidence", "what", "payload"})
+_JSON_FIELDS = frozenset({"data", "evidence", "what", "payload", "sensors", "kinds", "ids"})
 # The lane on which each kind of record goes to HQ. Readings and signals stay on the gateway.
 _LANES: dict[type[Record], str] = {
     Event: "day",
@@ -30,6 +32,8 @@ _LANES: dict[type[Record], str] = {
     Transition: "now",
     Order: "now",
     Audio: "bulk",
+    Rollup: "bulk",
+    Loss: "day",
 }
 
 
