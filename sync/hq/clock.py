@@ -58,26 +58,32 @@ def place(boots: Sequence[Boot], stretches: Iterable[Stretch]) -> dict[int, Plac
     before = _before(known, stretches)
     order = _order(known, before)
     bound_us = {number: boot.bound_us for number, boot in known.items()}
+    # Likely not more: as the bound, but by what the boots after it say of themselves.
+    likely_us = {number: min(boot.bound_us, _said_us(boot)) for number, boot in known.items()}
     for number in reversed(order):
-        began_us = bound_us[number] + (known[number].first_mono or 0)
-        for earlier in before[number]:
-            ends_us = began_us - 1 - (known[earlier].newest_mono or 0)
-            bound_us[earlier] = max(_EARLIEST_US, min(bound_us[earlier], ends_us))
+        for offsets_us in (bound_us, likely_us):
+            began_us = offsets_us[number] + (known[number].first_mono or 0)
+            for earlier in before[number]:
+                ends_us = began_us - 1 - (known[earlier].newest_mono or 0)
+                offsets_us[earlier] = max(_EARLIEST_US, min(offsets_us[earlier], ends_us))
     placed: dict[int, Placed] = {}
     for number in order:
         boot = known[number]
-        floors = [
+        floors_us = [
             placed[earlier].offset_us + (known[earlier].newest_mono or 0) + 1 - (boot.first_mono or 0)
             for earlier in before[number]
-            if earlier in placed
         ]
         if boot.heard:
             placed[number] = Placed(bound_us[number], "heard")
         elif boot.row_offset_us is not None:
-            placed[number] = Placed(min(bound_us[number], max([boot.row_offset_us, *floors])), "row")
+            placed[number] = Placed(min(bound_us[number], max([boot.row_offset_us, *floors_us])), "row")
         else:
-            placed[number] = Placed(min([bound_us[number], max(floors)] if floors else [bound_us[number]]), "order")
+            placed[number] = Placed(min(bound_us[number], max(floors_us, default=likely_us[number])), "order")
     return placed
+
+
+def _said_us(boot: Boot) -> int:
+    return boot.bound_us if boot.heard or boot.row_offset_us is None else boot.row_offset_us
 
 
 def _before(known: dict[int, Boot], stretches: Iterable[Stretch]) -> dict[int, set[int]]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from sync.hq.database import Database, open_database
-from sync.protocol import MAX_EPOCHS, MAX_RUNS, Held
+from sync.protocol import LANES, MAX_EPOCHS, MAX_RUNS, Held, Lane
 from sync.ranges import Ranges
 
 MAX_DICTIONARIES = 16
@@ -40,7 +40,7 @@ class LaneLag(msgspec.Struct, frozen=True, kw_only=True):
     """How many rows of a lane wait at the site, as it last said, and since when (µs of HQ's clock; None: none waits, or
     the site's clock cannot tell)."""
 
-    lane: str
+    lane: Lane
     waiting: int
     waiting_since: int | None
 
@@ -359,7 +359,7 @@ class Reader:
                 state_at=state_at,
                 heard_at=heard_at,
                 records=records.get(site, 0),
-                lag=list(lag[site].values()),
+                lag=sorted(lag[site].values(), key=lambda one: LANES.index(one.lane)),
                 lacking=lacking[site],
                 gone=gone[site],
                 refused=causes.get((site, "refused"), 0),

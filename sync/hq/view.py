@@ -19,6 +19,9 @@ SITES_ON_PAGE = 100
 Filter = Literal["all", "down", "behind", "gaps", "losses", "troubles", "conflicts"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 
+_FAINT = "<span class='nothing'>"
+"""Begins what says that there is nothing; a narrow screen leaves such cells out."""
+
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """What the first page shows, as it was at `at` (µs), of the sites those that the query asks for."""
@@ -394,12 +397,12 @@ def _table(
     """A table; on a narrow screen each row is a block whose cells tell their column themselves. Cells are HTML."""
     words = [say(column, language) for column in columns]
     to_the_right = set(numbers)
-    kinds = [" class='n'" if n in to_the_right else "" for n in range(len(words))]
-    head = "".join(f"<th scope='col'{kind}>{word}</th>" for word, kind in zip(words, kinds, strict=True))
+    kinds = ["n" if n in to_the_right else "" for n in range(len(words))]
+    head = "".join(f"<th scope='col' class='{kind}'>{word}</th>" for word, kind in zip(words, kinds, strict=True))
     body = "\n".join(
         "<tr>"
         + "".join(
-            f"<td{kind} data-label='{word}'><div>{cell}</div></td>"
+            f"<td class='{kind}{' quiet' * cell.startswith(_FAINT)}' data-label='{word}'><div>{cell}</div></td>"
             for word, kind, cell in zip(words, kinds, row, strict=True)
         )
         + "</tr>"
@@ -415,7 +418,7 @@ def _nothing(name: str, language: Language) -> str:
 
 
 def _faint(name: str, language: Language) -> str:
-    return f"<span class='nothing'>{say(name, language)}</span>"
+    return f"{_FAINT}{say(name, language)}</span>"
 
 
 def _number(number: int, language: Language) -> str:

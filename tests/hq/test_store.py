@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync import keys
 from sync.envelope import dictionary_id
@@ -290,7 +291,7 @@ def test_an_invitation_enrols_one_key_once_and_what_was_before_is_revoked(store:
 
 
 def test_of_many_who_redeem_one_invitation_at_once_one_wins(store: Store, where: str | Path) -> None:
-    public_keys = [keys.public_text(keys.Ed25519PrivateKey.generate().public_key()) for _ in range(6)]
+    public_keys = [keys.public_text(Ed25519PrivateKey.generate().public_key()) for _ in range(6)]
     store.invite(SITE, "secret", 2**61)
     won: list[str] = []
 
