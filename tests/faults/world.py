@@ -1,14 +1,19 @@
 """One small world: a site, a bad line and an HQ, all of them the real programs, in a folder of its own."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import httpx
 
+from edge.site import make_site
+from sync import keys
+from tests.faults import plain_hq
 from tests.faults.compare import Held, Truth, Verdict, judge
 from tests.faults.feed import Feed
 from tests.faults.parts import OUTSTATION, Clock, Disk, Part
@@ -20,7 +25,7 @@ SITE = "mine-7"
 SITE_DISK_MB, HQ_DISK_MB = 48, 96
 START_S = 60.0
 TICK_S = 0.05
-DRAIN_S = 240.0
+DRAIN_S = 90.0
 LOOK_S = 0.5
 SNAPSHOT_S = 3.0
 HOUR_S, YEAR_S = 3600, 365 * 86400
@@ -65,7 +70,7 @@ class World:
         self._make()
         self.hq = Part(
             "HQ",
-            [*OUTSTATION, "hq", "run", "--dir", str(self.hq_folder), *_ports(self.line.target_port)],
+            [sys.executable, "-m", "tests.faults.plain_hq", str(self.hq_folder), str(self.line.target_port)],
             folder / "hq.log",
             _environment(),
         )
@@ -75,11 +80,14 @@ class World:
         self.feed = Feed(f"http://127.0.0.1:{self.page_port}", self.site / "inbox", seed)
 
     def _make(self) -> None:
-        _command("init", str(self.site))
+        make_site(self.site, sample=False)
         settings = SITE_TOML.format(site=SITE, page_port=self.page_port, line_port=self.line.port)
         (self.site / "site.toml").write_text(settings, "utf-8")
-        key = (self.site / "secrets" / "site.pub").read_text("ascii").strip()
-        _command("hq", "enrol", "--dir", str(self.hq_folder), SITE, key)
+        secrets = self.site / "secrets"
+        keys.create(secrets / "site.key")
+        public_key = keys.public_text(keys.load(secrets / "site.key").public_key())
+        (secrets / "site.pub").write_text(public_key + "\n", "ascii")
+        plain_hq.enrol(self.hq_folder, SITE, secrets)
         self._take_snapshot()
 
     # ---- a round ---------------------------------------------------------------------------------------------------
@@ -293,8 +301,7 @@ class World:
         self.gateway.keep_running()
         self.hq.keep_running()
 
-    def _until(self, true: "object", what: str, timeout_s: float) -> None:
-        assert callable(true)
+    def _until(self, true: Callable[[], bool], what: str, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
         while not true():
             if time.monotonic() > deadline_s:
@@ -308,21 +315,5 @@ class World:
             log.write(f"{at_s:8.3f} {what}\n")
 
 
-def _command(*arguments: str) -> None:
-    done = subprocess.run([*OUTSTATION, *arguments], capture_output=True, text=True, env=_environment(), check=False)
-    if done.returncode:
-        raise AssertionError(f"outstation {' '.join(arguments)}: {done.stderr.strip()}")
-
-
-def _ports(mqtt_port: int) -> list[str]:
-    return ["--port", str(free_port()), "--mqtt-port", str(mqtt_port)]
-
-
 def _environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "PYTHONUNBUFFERED": "1"}
-
-
-if __name__ == "__main__":
-    sys.exit("run ./build.sh faults N")

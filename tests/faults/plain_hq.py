@@ -1,0 +1,180 @@
+"""An HQ without TLS and without a page: nats-server and HQ's real store, with the smallest receiver between them.
+
+    python -m tests.faults.plain_hq FOLDER PORT
+
+It is there for what TLS would hide: bytes that are garbled on the wire reach the broker and the link as they are.
+"""
+
+import contextlib
+import ctypes
+import queue
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from sync import keys
+from sync.envelope import open_header, unpack
+from sync.errors import DictionaryUnknown, EnvelopeInvalid, MessageInvalid
+from sync.hq.errors import IdentityConflict, StoreFailed
+from sync.hq.store import Store, store_path
+from sync.protocol import Ack, Dictionary, Have, Hello, State, StateTopic, UpTopic, ack_topic, parse_topic
+from sync.sealed import seal, unseal
+
+BROKER = """
+server_name: hq
+host: 127.0.0.1
+port: -1
+max_payload: 4MB
+jetstream {{ store_dir: "{folder}/store" }}
+mqtt {{ host: 127.0.0.1, port: {port} }}
+"""
+RESTART_S = 0.3
+PDEATHSIG = 1
+
+
+class PlainHq:
+    """Receives from the broker at `port` into the store in `folder`."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._key: Ed25519PrivateKey = keys.load(folder / "secrets" / "hq.key")
+        self._path = store_path(folder)
+        self._store = Store.open(self._path)
+        self._heard: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="hq")
+        self._client.on_connect = self._connected
+        self._client.on_message = lambda _client, _data, message: self._heard.put(
+            (message.topic, bytes(message.payload))
+        )
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect_async("127.0.0.1", port, keepalive=10)
+        self._client.loop_start()
+
+    def work(self, for_s: float) -> None:
+        """Take what comes within this time."""
+        try:
+            topic, payload = self._heard.get(timeout=for_s)
+        except queue.Empty:
+            return
+        try:
+            self._take(topic, payload)
+        except StoreFailed as fault:
+            print(fault, flush=True)  # nothing was acknowledged, so it comes again
+        except (EnvelopeInvalid, IdentityConflict, MessageInvalid) as fault:
+            print(f"set aside: {fault}", flush=True)
+
+    def close(self) -> None:
+        """Leave the broker and close the store."""
+        self._client.disconnect()
+        self._client.loop_stop()
+        self._store.close()
+
+    def _hear(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        self._heard.put((message.topic, bytes(message.payload)))
+
+    def _connected(self, client: mqtt.Client, *_: Any) -> None:
+        client.subscribe("outstation/v1/+/#", 1)
+        with contextlib.closing(Store.open(self._path)) as store:  # a store is for one thread
+            for site, _key in store.enrolled():
+                self._say(Hello(site=site, at=_now_us()))
+
+    def _take(self, topic: str, payload: bytes) -> None:
+        if topic.endswith("/ack"):
+            return
+        place = parse_topic(topic)
+        known = self._store.key_of(place.site)
+        if known is None:
+            raise MessageInvalid(f"site {place.site} is not enrolled.")
+        site_key = keys.parse_public(known)
+        answer: msgspec.Struct | None = None
+        with self._store.transaction([place.site]):
+            match place:
+                case StateTopic():
+                    state: State = unseal(payload, topic, site_key, State)
+                    if self._store.note_state(state, _now_us()):
+                        answer = Have(
+                            site=place.site,
+                            introduction=state.introduction,
+                            at=_now_us(),
+                            lanes=self._store.have(place.site),
+                            dictionaries=self._store.dictionaries(place.site),
+                        )
+                case UpTopic(what="dictionary"):
+                    dictionary: Dictionary = unseal(payload, topic, site_key, Dictionary)
+                    self._store.learn_dictionary(dictionary, _now_us())
+                    answer = Ack(site=place.site, at=_now_us(), dictionaries=(dictionary.id,))
+                case UpTopic(what="want"):
+                    return
+                case UpTopic():
+                    answer = self._apply(place.site, payload, site_key)
+        if answer is not None:
+            self._say(answer)
+
+    def _apply(self, site: str, payload: bytes, site_key: Any) -> Ack:
+        try:
+            header, rows = unpack(payload, site_key, lambda id: self._store.dictionary(site, id))
+        except DictionaryUnknown:
+            return Ack(site=site, at=_now_us(), unknown_dictionaries=(str(open_header(payload).dictionary),))
+        return Ack(site=site, at=_now_us(), taken=(self._store.apply(header, rows, _now_us()),))
+
+    def _say(self, message: Any) -> None:
+        topic = ack_topic(message.site)
+        self._client.publish(topic, seal(self._key, topic, message), 0)
+
+
+def enrol(folder: Path, site: str, site_secrets: Path) -> None:
+    """Have HQ and the site know each other's keys, as enrolment does."""
+    secrets = folder / "secrets"
+    if not (secrets / "hq.key").exists():
+        keys.create(secrets / "hq.key")
+    (site_secrets / "hq.pub").write_text(keys.public_text(keys.load(secrets / "hq.key").public_key()), "utf-8")
+    with contextlib.closing(Store.open(store_path(folder))) as store:
+        store.enrol(site, (site_secrets / "site.pub").read_text("utf-8").strip())
+
+
+def _start_broker(folder: Path, port: int) -> "subprocess.Popen[bytes]":
+    folder.mkdir(exist_ok=True)
+    config = folder / "nats.conf"
+    if not config.exists():
+        config.write_text(BROKER.format(folder=folder, port=port), "utf-8")
+    prctl = ctypes.CDLL(None).prctl
+    program = Path(sys.executable).with_name("nats-server")
+    return subprocess.Popen(
+        [program, "-c", config],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: prctl(PDEATHSIG, signal.SIGKILL),
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run until SIGTERM."""
+    folder, port = Path(arguments[0]), int(arguments[1])
+    ending: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: ending.append(number))
+    broker = _start_broker(folder / "broker", port)
+    hq = PlainHq(folder, port)
+    while not ending:
+        hq.work(0.1)
+        if broker.poll() is not None:
+            time.sleep(RESTART_S)
+            broker = _start_broker(folder / "broker", port)
+    hq.close()
+    broker.terminate()
+    broker.wait()
+    return 0
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
