@@ -52,9 +52,8 @@ def runs_near(database: Database, key: LaneKey, first: int, last: int) -> tuple[
     return tuple((begin, end) for begin, end in found if end >= first - 1)
 
 
-def hold(database: Database, key: LaneKey, first: int, last: int) -> None:
-    """Add first to last to what is held."""
-    near = runs_near(database, key, first, last)
+def hold(database: Database, key: LaneKey, first: int, last: int, near: tuple[Run, ...]) -> None:
+    """Add first to last to what is held; `near` are the runs near them."""
     new = (min([first, *(begin for begin, _ in near)]), max([last, *(end for _, end in near)]))
     if near == (new,):
         return

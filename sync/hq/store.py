@@ -202,7 +202,8 @@ class Store(Reader):
             raise EnvelopeInvalid(f"a row of site {key.site} stands for more than {MAX_SPAN} numbers.")
         first, last = header.first_seq, header.last_seq
         span = Ranges([(first, last)])
-        held = span & Ranges(runs_near(self.database, key, first, last))
+        near = runs_near(self.database, key, first, last)
+        held = span & Ranges(near)
         pieces = pieces_in(self.database, key, first, last) if held else []
         kept = held - Ranges((piece.first_seq, piece.last_seq) for piece in pieces)
         self._refuse_conflict(key, [row for row in rows if row.kind != _GONE and row.seq in kept])
@@ -213,7 +214,7 @@ class Store(Reader):
         left += self._note_gone(key, [row for row in rows if row.kind == _GONE], held, pieces, at)
         if left != pieces:
             swap_pieces(self.database, key, pieces, left, at)
-        hold(self.database, key, first, last)
+        hold(self.database, key, first, last, near)
         self._heard(key.site, at)
         return Taken(epoch=header.epoch, lane=header.lane, first_seq=first, last_seq=last)
 
@@ -225,7 +226,7 @@ class Store(Reader):
         missing = numbers - self.held(site, epoch, lane)
         swap_pieces(self.database, key, [], shared(missing, "lost", {}, 0), at)
         for first, last in missing.runs:
-            hold(self.database, key, first, last)
+            hold(self.database, key, first, last, runs_near(self.database, key, first, last))
 
     def learn_dictionary(self, dictionary: Dictionary, at: int) -> None:
         """Keep a dictionary that envelopes of a site may name; of many the newest. Raises MessageInvalid when its
