@@ -12,6 +12,7 @@ usage() {
 ./build.sh lint     ruff, mypy --strict, import contracts
 ./build.sh fetch    fetch the speech packs (arguments: names; default: English)
 ./build.sh bench    print the benchmarks (arguments: names)
+./build.sh faults N do N random faults to a site, its link and HQ, and count what is lost (--seed S, --resume, --report)
 ./build.sh train    train the packs that ship (argument: the folder of the data sets)
 ./build.sh lock     resolve the dependencies anew into the lock files
 TEXT
@@ -98,6 +99,7 @@ case $command in
   lint) lint ;;
   fetch) environment requirements.lock && exec .venv/bin/outstation models fetch "$@" ;;
   bench) environment requirements-dev.lock && exec .venv/bin/python -m tests.bench "$@" ;;
+  faults) environment requirements-dev.lock && exec .venv/bin/python -m tests.faults "$@" ;;
   train) environment requirements-dev.lock && exec .venv/bin/python -m models.train "$@" ;;
   lock) lock ;;
   *) usage && [ -z "$command" ] ;;

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paho.mqtt import client as mqtt
@@ -27,16 +28,19 @@ from sync.hq.errors import IdentityConflict, StoreFailed
 from sync.hq.store import Store, store_path
 from sync.protocol import Ack, Dictionary, Have, Hello, State, StateTopic, UpTopic, ack_topic, parse_topic
 from sync.sealed import seal, unseal
+from tests.waiting import free_port
 
 BROKER = """
 server_name: hq
 host: 127.0.0.1
 port: -1
+http: 127.0.0.1:{health_port}
 max_payload: 4MB
 jetstream {{ store_dir: "{folder}/store" }}
 mqtt {{ host: 127.0.0.1, port: {port} }}
 """
 RESTART_S = 0.3
+HEALTH_S = 1.0
 PDEATHSIG = 1
 
 
@@ -139,19 +143,51 @@ def enrol(folder: Path, site: str, site_secrets: Path) -> None:
         store.enrol(site, (site_secrets / "site.pub").read_text("utf-8").strip())
 
 
-def _start_broker(folder: Path, port: int) -> "subprocess.Popen[bytes]":
-    folder.mkdir(exist_ok=True)
-    config = folder / "nats.conf"
-    if not config.exists():
-        config.write_text(BROKER.format(folder=folder, port=port), "utf-8")
-    prctl = ctypes.CDLL(None).prctl
-    program = Path(sys.executable).with_name("nats-server")
-    return subprocess.Popen(
-        [program, "-c", config],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: prctl(PDEATHSIG, signal.SIGKILL),
-    )
+class Broker:
+    """nats-server, started again when it has ended, and when it is sick: after a full disk its JetStream takes nothing
+    any more, although there is room again, and every QoS 1 connection ends after five seconds."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        folder.mkdir(exist_ok=True)
+        self._health = f"http://127.0.0.1:{free_port()}/healthz"
+        self._config = folder / "nats.conf"
+        self._settings = BROKER.format(folder=folder, port=port, health_port=httpx.URL(self._health).port)
+        self._looked_s = time.monotonic()
+        self._process = self._started()
+
+    def watch(self) -> None:
+        """Start it again if need be."""
+        if self._process.poll() is not None:
+            time.sleep(RESTART_S)
+            self._process = self._started()
+        elif time.monotonic() > self._looked_s + HEALTH_S:
+            self._looked_s = time.monotonic()
+            if self._is_sick():
+                print("the broker is sick and is started again", flush=True)
+                self.stop()
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
+
+    def _is_sick(self) -> bool:
+        try:
+            return httpx.get(self._health, timeout=1).status_code == httpx.codes.SERVICE_UNAVAILABLE
+        except httpx.HTTPError:
+            return False
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        with contextlib.suppress(OSError):  # on a full disk the old one serves
+            self._config.write_text(self._settings, "utf-8")
+        prctl = ctypes.CDLL(None).prctl
+        self._looked_s = time.monotonic()
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("nats-server"), "-c", self._config],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: prctl(PDEATHSIG, signal.SIGKILL),
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -159,16 +195,13 @@ def main(arguments: list[str]) -> int:
     folder, port = Path(arguments[0]), int(arguments[1])
     ending: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: ending.append(number))
-    broker = _start_broker(folder / "broker", port)
+    broker = Broker(folder / "broker", port)
     hq = PlainHq(folder, port)
     while not ending:
         hq.work(0.1)
-        if broker.poll() is not None:
-            time.sleep(RESTART_S)
-            broker = _start_broker(folder / "broker", port)
+        broker.watch()
     hq.close()
-    broker.terminate()
-    broker.wait()
+    broker.stop()
     return 0
 
 

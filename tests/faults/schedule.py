@@ -46,7 +46,6 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="HQ falls back to an older copy", part="hq", weight=2),
     Kind(name="the broker's store is wiped", part="hq", weight=2),
     Kind(name="link.db is lost", part="site", weight=2),
-    Kind(name="the site is restored from its replica", part="site", weight=1),
 )
 NAMES = tuple(kind.name for kind in KINDS)
 

@@ -16,6 +16,7 @@ from sync import keys
 from tests.faults import plain_hq
 from tests.faults.compare import Held, Truth, Verdict, judge
 from tests.faults.feed import Feed
+from tests.faults.hostile import Hostile
 from tests.faults.parts import OUTSTATION, Clock, Disk, Part
 from tests.faults.proxy import Line, Proxy
 from tests.faults.schedule import Fault
@@ -77,6 +78,7 @@ class World:
         self.gateway = Part(
             "daemon", [*OUTSTATION, "run", str(self.site)], folder / "site.log", self.clock.environment()
         )
+        self.hostile = Hostile(self.line.target_port, SITE, seed)
         self.feed = Feed(f"http://127.0.0.1:{self.page_port}", self.site / "inbox", seed)
 
     def _make(self) -> None:
@@ -99,6 +101,7 @@ class World:
         self.gateway.start()
         self._until(self._is_ready, "the gateway is ready", START_S)
         self.feed.start()
+        self.hostile.start()
         self._began_s = time.monotonic()
 
     def suffer(self, faults: list[Fault]) -> None:
@@ -142,6 +145,7 @@ class World:
 
     def stop(self) -> None:
         """End everything in good order; what does not end well becomes a remark."""
+        self.hostile.stop()
         for part in (self.gateway, self.hq):
             code = part.end()
             if code != 0:
@@ -218,6 +222,12 @@ class World:
                 self.gateway.kill()
                 for path in (self.site / "data").glob("link.db*"):
                     path.unlink()
+            case "alter envelopes at the broker":
+                self.hostile.alter()
+            case "repeat envelopes at the broker":
+                self.hostile.repeat()
+            case "forge HQ's words":
+                self.hostile.forge(self.truth.places.values())
             case _:
                 raise NotImplementedError(fault.kind)
 
