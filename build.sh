@@ -49,16 +49,23 @@ run() {
   environment requirements.lock
   .venv/bin/outstation models fetch
   local here=.venv/bin page=http://127.0.0.1:8470
-  if [ ! -f var/site/secrets/site.pub ]; then
+  if [ ! -f var/site/secrets/site.crt ]; then
     rm -rf var/site var/hq
     "$here/outstation" init --sample var/site >/dev/null
-    "$here/outstation" hq enrol --dir var/hq sample-mine "$(cat var/site/secrets/site.pub)"
   fi
   local started=()
   trap 'trap - EXIT; kill "${started[@]}" 2>/dev/null; wait' EXIT
   trap 'exit 0' INT TERM
+  rm -f var/hq/enrol.address
   "$here/outstation" hq run --dir var/hq &
   started+=($!)
+  until [ -f var/hq/enrol.address ]; do
+    kill -0 "${started[@]}" 2>/dev/null || exit 1
+    sleep 0.2
+  done
+  if [ ! -f var/site/secrets/site.crt ]; then
+    "$here/outstation" sync enrol var/site "$("$here/outstation" hq invite sample-mine --dir var/hq | tail -n 1)"
+  fi
   "$here/outstation" run var/site &
   started+=($!)
   until "$here/python" -m edge.sample.post_notes "$page" 2>/dev/null; do

@@ -50,13 +50,10 @@ def outstation() -> None:
 def init(folder: Path, sample: bool) -> None:
     """Make a new site folder: site.toml, playbook.toml, vocabulary.toml, inbox, data."""
     from edge.site import make_site
-    from sync import keys
 
     make_site(folder, sample=sample)
-    public_key = keys.create(folder / "secrets" / "site.key")
-    (folder / "secrets" / "site.pub").write_text(public_key + "\n", "ascii")
     click.echo(f"{folder} is ready: look at {folder}/site.toml, then `outstation run {folder}`.")
-    click.echo(f"HQ knows the site by this key: {public_key}")
+    click.echo(f"For records to go to HQ, enrol it with a code from there: `outstation sync enrol {folder} CODE`.")
 
 
 @outstation.command()

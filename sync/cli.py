@@ -63,6 +63,16 @@ def flush(site_dir: Path, timeout_s: float) -> None:
         sys.exit(1)
 
 
+@sync.command()
+@_site_folder
+@click.argument("code")
+def enrol(site_dir: Path, code: str) -> None:
+    """Enrol the site at HQ with the CODE that `outstation hq invite` printed."""
+    from sync.enrol import enrol, parse_code
+
+    click.echo(f"{enrol(site_dir, parse_code(code))} is enrolled.")
+
+
 def _why(settings: LinkSettings) -> str:
     link = link_status(settings)
     return link.reason or f"The link carries {link.rows_per_s:.0f} a second; give it more time with --timeout."

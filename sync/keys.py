@@ -1,4 +1,4 @@
-"""A site's Ed25519 key: it signs every envelope, and HQ knows its public half from enrolment."""
+"""Ed25519 keys in files: a site's, which signs every envelope and which HQ knows from enrolment, and HQ's own."""
 
 import base64
 import binascii
@@ -17,26 +17,44 @@ _MAX_FILE_BYTES = 4096
 
 def create(path: Path) -> str:
     """Write a new private key to `path` (PEM, mode 0600; its folder 0700 if it is made here) and give the public key
-    as text, ready for `outstation hq enrol`.
+    as text.
 
     Raises LinkSettingsError if there is a file already or none can be made.
     """
+    if path.exists():
+        raise LinkSettingsError(f"{path}: there is a key already; move it away if there is to be a new one.")
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    write_private(path, pem)
+    return public_text(key.public_key())
+
+
+def load_or_create(path: Path) -> Ed25519PrivateKey:
+    """The private key in `path`, made if there is none; raises LinkSettingsError."""
+    if not path.exists():
+        create(path)
+    return load(path)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600, whole or not at all; raises LinkSettingsError if it cannot be written."""
+    beside = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        beside.unlink(missing_ok=True)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except FileExistsError:
-        raise LinkSettingsError(
-            f"{path}: there is a key already; move it away if the site is to get a new one."
-        ) from None
+        beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as fault:
-        raise LinkSettingsError(f"{path}: the key cannot be written: {fault.strerror}.") from None
-    return public_text(key.public_key())
+        raise LinkSettingsError(f"{path} cannot be written: {fault.strerror}.") from None
 
 
 def load(path: Path) -> Ed25519PrivateKey:
@@ -47,7 +65,7 @@ def load(path: Path) -> Ed25519PrivateKey:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(_MAX_FILE_BYTES)
     except FileNotFoundError:
-        raise LinkPartMissing(f"{path}: the site has no key; make one with `outstation sync keygen`.") from None
+        raise LinkPartMissing(f"{path}: there is no key; `outstation sync enrol` makes the site's.") from None
     except OSError as fault:
         raise LinkSettingsError(f"{path}: the key cannot be read: {fault.strerror}.") from None
     if mode & 0o077:
@@ -65,7 +83,7 @@ def load(path: Path) -> Ed25519PrivateKey:
 
 
 def public_text(key: Ed25519PublicKey) -> str:
-    """The key's 32 bytes as base64: what people copy from the site to HQ."""
+    """The key's 32 bytes as base64."""
     return base64.b64encode(key.public_bytes_raw()).decode()
 
 
@@ -74,9 +92,7 @@ def parse_public(text: str) -> Ed25519PublicKey:
     try:
         return Ed25519PublicKey.from_public_bytes(base64.b64decode(text.strip(), validate=True))
     except (ValueError, binascii.Error):
-        raise LinkSettingsError(
-            f"public key {text[:64]!r} is not 32 bytes as base64; copy what `outstation sync keygen` printed."
-        ) from None
+        raise LinkSettingsError(f"public key {text[:64]!r} is not 32 bytes as base64.") from None
 
 
 def key_id(key: Ed25519PublicKey) -> str:

@@ -1,110 +1,425 @@
-"""Takes the sites' envelopes from the broker into the store, and acknowledges what is committed.
+"""Takes what sites send from the broker into the store, and answers them once it is committed.
 
-What arrived while the last transaction was written is the next transaction, so that one flush to disk serves many
-envelopes. The broker is told that a message need not come again only after its transaction, too.
+All receivers pull from one consumer of one stream, which is how they share the work. What arrived while the last
+transaction was written is the next one, up to BATCH_BYTES, so that one flush to disk serves many envelopes and none
+waits for more than one flush. The broker is told that a message need not come again after its transaction only; while
+the store fails, nothing is.
 """
 
+import asyncio
+import contextlib
+import ssl
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import nats
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+from nats.js.errors import BadRequestError
 
 from sync import keys, log
-from sync.envelope import Row, open_header, unpack
-from sync.errors import EnvelopeInvalid, MessageInvalid
-from sync.hq.store import Arrival, Store
-from sync.link import Down, Link, Plan, Received, Up
+from sync.broker import NATS_USER
+from sync.envelope import open_header, unpack
+from sync.errors import DictionaryUnknown, EnvelopeInvalid, MessageInvalid
+from sync.hq import orders
+from sync.hq.errors import IdentityConflict, StoreFailed
+from sync.hq.store import Cause, Store
 from sync.protocol import (
-    STATE_FILTER,
-    UP_FILTER,
     Ack,
+    Answer,
+    Chunk,
+    Dictionary,
+    Have,
+    Hello,
+    Offer,
+    Refused,
+    State,
     StateTopic,
+    Taken,
     UpTopic,
+    Want,
     ack_topic,
-    decode_state,
-    encode,
+    chunk_topic,
+    offer_topic,
     parse_topic,
 )
+from sync.sealed import seal, unseal
 
-POLL_S = 0.2
-
-_record_decoder = msgspec.msgpack.Decoder(dict[str, Any])
-
-
-def plan(host: str, port: int) -> Plan:
-    """How the receiver connects: the broker keeps its session, and what arrives for it, while it is away."""
-    return Plan(
-        host=host, port=port, client_id="outstation-hq", subscriptions=(UP_FILTER, STATE_FILTER), persistent=True
-    )
-
-
-def receive(link: Link, store: Store, stopping: threading.Event) -> None:
-    """Work until `stopping`."""
-    reason = ""
-    while not stopping.is_set():
-        messages: list[Received] = []
-        for word in link.words(POLL_S):
-            match word:
-                case Up():
-                    reason = ""
-                    log.info("connected to the broker")
-                case Down():
-                    if word.reason != reason:
-                        log.warning("no connection to the broker", reason=word.reason)
-                    reason = word.reason
-                case Received():
-                    messages.append(word)
-        if messages:
-            _take(link, store, messages)
+STREAM, CONSUMER = "OUTSTATION", "receivers"
+SUBJECTS = ["outstation.v1.*.up.*", "outstation.v1.*.state"]
+STREAM_BYTES = 512 << 20
+STREAM_AGE_S = 3600.0
+"""What waited longer was sent again long ago."""
+BATCH_MESSAGES = 32
+BATCH_BYTES = 1 << 20
+PULL_BYTES = 6 << 20  # the broker refuses to hand out a message that is larger than what was asked for
+PULL_EXPIRES_S = 5.0
+ACK_WAIT_S = 30.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 15.0
+REFUSED_EVERY_S = 30.0
+_MAX_NAMED = 16
 
 
-def _take(link: Link, store: Store, messages: Sequence[Received]) -> None:
-    acks: dict[tuple[str, int, str], Ack] = {}
-    with store.transaction():
-        for message in messages:
+class Brokers(msgspec.Struct, frozen=True, kw_only=True):
+    """Where receivers reach the broker: host:port of any node, the password, and TLS where it is not on this box."""
+
+    addresses: tuple[str, ...]
+    password: str
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def replicas(self) -> int:
+        """On how many nodes the stream lies."""
+        return 3 if len(self.addresses) >= 3 else 1
+
+
+class _Answers:
+    """What the sites of one batch are told once it is committed."""
+
+    def __init__(self) -> None:
+        self.taken: defaultdict[str, list[Taken]] = defaultdict(list)
+        self.learnt: defaultdict[str, list[str]] = defaultdict(list)
+        self.unknown: defaultdict[str, list[str]] = defaultdict(list)
+        self.refused: dict[str, str] = {}
+        self.introduced: dict[str, State] = {}
+        self.said: list[tuple[str, msgspec.Struct]] = []
+        """Have, Offer and Chunk, each for a topic."""
+
+    def messages(self, at: int) -> list[tuple[str, msgspec.Struct]]:
+        """All of them, by topic."""
+        sites = sorted({*self.taken, *self.learnt, *self.unknown})
+        acks: list[tuple[str, msgspec.Struct]] = [
+            (
+                ack_topic(site),
+                Ack(
+                    site=site,
+                    at=at,
+                    taken=tuple(self.taken[site]),
+                    dictionaries=tuple(dict.fromkeys(self.learnt[site]))[-_MAX_NAMED:],
+                    unknown_dictionaries=tuple(dict.fromkeys(self.unknown[site]))[:_MAX_NAMED],
+                ),
+            )
+            for site in sites
+        ]
+        return [*acks, *self.said]
+
+
+class Receiver:
+    """One receiver on the store at `where`; `key` seals what HQ says."""
+
+    def __init__(self, where: str | Path, brokers: Brokers, key: Ed25519PrivateKey) -> None:
+        self.problem = ""
+        """Why nothing is taken now, as one sentence for people; empty when all is well."""
+        self._where = where
+        self._brokers = brokers
+        self._key = key
+        self._store: Store | None = None
+        self._refused_at_s: dict[str, float] = {}
+        # A store is for one thread, and a slow disk must not keep this one from answering the broker.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    def run(self, stopping: threading.Event) -> None:
+        """Work until `stopping`. Raises LinkSettingsError when the store cannot be opened at the start."""
+        try:
+            self._writer.submit(self._open).result()
+            asyncio.run(self._until(stopping))
+        finally:
+            self._writer.submit(self._close).result()
+            self._writer.shutdown()
+
+    def _open(self) -> None:
+        self._store = Store.open(self._where)
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    async def _until(self, stopping: threading.Event) -> None:
+        work = asyncio.create_task(self._work())
+        while not stopping.is_set() and not work.done():
+            await asyncio.wait([work], timeout=0.1)
+        if not work.done():
+            work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+    async def _work(self) -> None:
+        delay_s = FIRST_DELAY_S
+        while True:
+            begun_s = time.monotonic()
             try:
-                topic = parse_topic(message.topic)
-                if isinstance(topic, StateTopic):
-                    _note_state(store, topic, message)
-                else:
-                    ack = _apply(store, topic, message.payload)
-                    acks[topic.site, ack.epoch, ack.lane] = ack
-            except (EnvelopeInvalid, MessageInvalid) as fault:
-                log.warning("refused", topic=message.topic[:200], reason=str(fault))
-                store.quarantine(_claimed_site(message.topic), str(fault)[:500], message.payload)
-    for (site, _epoch, _lane), ack in acks.items():
-        # If this fails the site sends again and is answered then.
-        link.publish(ack_topic(site), encode(ack))
-    for message in messages:
-        message.settle()
+                await self._serve()
+            except (NatsError, OSError, TimeoutError) as fault:
+                self._say(f"no connection to the broker: {str(fault) or type(fault).__name__}")
+            delay_s = FIRST_DELAY_S if time.monotonic() - begun_s > LONGEST_DELAY_S else delay_s
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_DELAY_S / 5)
+
+    async def _serve(self) -> None:
+        """From connecting to the loss of the broker, which raises."""
+        lost = asyncio.Event()
+
+        async def on_loss(*_: object) -> None:
+            lost.set()
+
+        async def ignore(_: Exception) -> None:
+            # Said by the exception that `_serve` raises.
+            pass
+
+        client = await nats.connect(
+            [f"{'tls' if self._brokers.tls else 'nats'}://{address}" for address in self._brokers.addresses],
+            user=NATS_USER,
+            password=self._brokers.password,
+            tls=self._brokers.tls,
+            tls_hostname="outstation" if self._brokers.tls else None,
+            allow_reconnect=False,
+            connect_timeout=2,
+            disconnected_cb=on_loss,
+            closed_cb=on_loss,
+            error_cb=ignore,
+        )
+        try:
+            feed = Feed(client, self._brokers.replicas)
+            await feed.open()
+            log.info("connected to the broker")
+            self.problem = ""
+            # Whatever was on its way before is not known here: every site says what it has, and is told what HQ has.
+            await self._greet(client)
+            while not lost.is_set():
+                messages = await feed.next()
+                if messages:
+                    await self._take(client, messages)
+            raise NatsError("the broker is gone")
+        finally:
+            await client.close()
+
+    async def _greet(self, client: Client) -> None:
+        try:
+            enrolled = await self._in_store(self._enrolled)
+        except StoreFailed as fault:
+            self._say(str(fault))
+            return
+        for site, _key_id in enrolled:
+            await self._publish(client, ack_topic(site), Hello(site=site, at=_now_us()))
+
+    async def _take(self, client: Client, messages: Sequence[Msg]) -> None:
+        """Apply, answer, settle; while the store fails, try again."""
+        delay_s = FIRST_DELAY_S
+        while True:
+            try:
+                answers: _Answers = await self._in_store(self._apply, messages)
+            except StoreFailed as fault:
+                self._say(str(fault))
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+                # Otherwise the broker hands them to others meanwhile, or again to us.
+                for message in messages:
+                    await message.in_progress()
+                continue
+            break
+        self._say("")
+        for topic, answer in answers.messages(_now_us()):
+            await self._publish(client, topic, answer)
+        for site, reason in answers.refused.items():
+            await self._refuse(client, site, reason)
+        for message in messages:
+            await message.ack()
+
+    async def _refuse(self, client: Client, site: str, reason: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._refused_at_s.get(site, -REFUSED_EVERY_S) < REFUSED_EVERY_S:
+            return
+        if len(self._refused_at_s) > 1000:
+            self._refused_at_s.clear()
+        self._refused_at_s[site] = now_s
+        await self._publish(client, ack_topic(site), Refused(site=site, at=_now_us(), reason=reason[:300]))
+
+    async def _publish(self, client: Client, topic: str, message: msgspec.Struct) -> None:
+        await client.publish(topic.replace("/", "."), seal(self._key, topic, message))
+
+    async def _in_store(self, work: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work, *arguments)
+
+    def _say(self, problem: str) -> None:
+        if problem and problem != self.problem:
+            log.warning(problem)
+        elif self.problem and not problem:
+            log.info("HQ takes records again")
+        self.problem = problem
+
+    # ---- in the store's thread ---------------------------------------------------------------------------------
+
+    def _enrolled(self) -> list[tuple[str, str]]:
+        assert self._store is not None
+        return self._store.enrolled()
+
+    def _apply(self, messages: Sequence[Msg]) -> _Answers:
+        """All messages in one transaction."""
+        assert self._store is not None
+        answers, at = _Answers(), _now_us()
+        read = [(message.subject.replace(".", "/"), bytes(message.data)) for message in messages]
+        with self._store.transaction(_claimed_site(topic) for topic, _ in read):
+            for topic, payload in read:
+                try:
+                    self._apply_one(self._store, topic, payload, at, answers)
+                except (EnvelopeInvalid, MessageInvalid) as fault:
+                    log.warning("refused", topic=topic[:200], reason=str(fault))
+                    cause: Cause = "conflict" if isinstance(fault, IdentityConflict) else "refused"
+                    self._store.quarantine(_claimed_site(topic), cause, str(fault), payload, at)
+                    answers.refused[_claimed_site(topic)] = str(fault)
+            for site, state in answers.introduced.items():
+                self._introduce(self._store, site, state, at, answers)
+        return answers
+
+    def _apply_one(self, store: Store, topic: str, payload: bytes, at: int, answers: _Answers) -> None:
+        place = parse_topic(topic)
+        site = place.site
+        text = store.key_of(site)
+        if text is None:
+            raise MessageInvalid(f"site {site} is not enrolled or was revoked; invite it with `outstation hq invite`.")
+        key = keys.parse_public(text)
+        match place:
+            case StateTopic():
+                state = _of(site, unseal(payload, topic, key, State))
+                if store.note_state(state, at):
+                    answers.introduced[site] = state
+            case UpTopic(what="dictionary"):
+                dictionary = _of(site, unseal(payload, topic, key, Dictionary))
+                store.learn_dictionary(dictionary, at)
+                answers.learnt[site].append(dictionary.id)
+            case UpTopic(what="want"):
+                want = _of(site, unseal(payload, topic, key, Want))
+                chunk: Chunk | None = orders.answers(store, site, want)
+                if chunk is not None:
+                    answers.said.append((chunk_topic(site), chunk))
+            case UpTopic(what=lane):
+                header = open_header(payload)
+                if (header.site, header.lane) != (site, lane):
+                    raise EnvelopeInvalid(
+                        f"an envelope of site {header.site}, lane {header.lane} came on the topic {topic}."
+                    )
+                try:
+                    header, rows = unpack(payload, key, lambda id: store.dictionary(site, id))
+                except DictionaryUnknown:
+                    answers.unknown[site].append(header.dictionary)
+                    return
+                answers.taken[site].append(store.apply(header, rows, at))
+
+    def _introduce(self, store: Store, site: str, state: State, at: int, answers: _Answers) -> None:
+        have: Answer = Have(
+            site=site,
+            introduction=state.introduction,
+            at=at,
+            lanes=store.have(site),
+            dictionaries=store.dictionaries(site)[:_MAX_NAMED],
+        )
+        answers.said.append((ack_topic(site), have))
+        offers: list[Offer] = orders.offers(store, site)
+        answers.said.extend((offer_topic(site), offer) for offer in offers)
 
 
-def _apply(store: Store, topic: UpTopic, envelope: bytes) -> Ack:
-    key = store.key_of(topic.site)
-    if key is None:
-        raise EnvelopeInvalid(f"site {topic.site} is not enrolled; run `outstation hq enrol`.")
-    header = open_header(envelope)
-    if (header.site, header.lane) != (topic.site, topic.lane):
-        raise EnvelopeInvalid(f"an envelope of site {header.site}, lane {header.lane} came on the topic {topic}.")
-    header, rows = unpack(envelope, keys.parse_public(key))
-    return store.apply(header, [_arrival(row) for row in rows])
+class Feed:
+    """A standing request to the consumer that all receivers share."""
+
+    def __init__(self, client: Client, replicas: int) -> None:
+        self._client = client
+        self._replicas = replicas
+        self._heard: asyncio.Queue[Msg] = asyncio.Queue()
+        self._inbox = client.new_inbox()
+        self._asked_for = 0
+        self._asked_at_s = 0.0
+
+    async def open(self) -> None:
+        """Make stream and consumer if the broker has none (any more)."""
+        jetstream = self._client.jetstream(timeout=10)
+        stream = StreamConfig(
+            name=STREAM,
+            subjects=SUBJECTS,
+            # What is settled is deleted: the stream holds what waits, and of that the newest when there is no room.
+            retention=RetentionPolicy.WORK_QUEUE,
+            max_bytes=STREAM_BYTES,
+            max_age=STREAM_AGE_S,
+            num_replicas=self._replicas,
+        )
+        try:
+            await jetstream.add_stream(stream)
+        except BadRequestError:  # it is there with other settings, those of an older version
+            await jetstream.update_stream(stream)
+        await jetstream.add_consumer(
+            STREAM,
+            ConsumerConfig(
+                durable_name=CONSUMER, ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=1024
+            ),
+        )
+        await self._client.subscribe(self._inbox, cb=self._hear)
+
+    async def next(self) -> list[Msg]:
+        """What has arrived: at most BATCH_MESSAGES and about BATCH_BYTES; waits up to PULL_EXPIRES_S for the first.
+        Raises NatsError when the consumer is gone."""
+        if self._asked_for <= 0:
+            await self._ask()
+        messages: list[Msg] = []
+        room = BATCH_BYTES
+        try:
+            message = await asyncio.wait_for(self._heard.get(), PULL_EXPIRES_S + 2)
+            while True:
+                if self._is_message(message):
+                    messages.append(message)
+                    room -= len(message.data)
+                if room <= 0 or len(messages) == BATCH_MESSAGES:
+                    break
+                message = self._heard.get_nowait()
+        except asyncio.QueueEmpty:
+            pass
+        except TimeoutError:
+            # The broker ends every request; if it forgot this one, its consumer may be gone too.
+            raise NatsError("the broker does not answer requests for messages") from None
+        if messages and self._asked_for <= 0:
+            await self._ask()  # so that the next ones are here when these are committed
+        return messages
+
+    async def _ask(self) -> None:
+        self._asked_for = BATCH_MESSAGES
+        self._asked_at_s = time.monotonic()
+        request = {"batch": BATCH_MESSAGES, "max_bytes": PULL_BYTES, "expires": int(PULL_EXPIRES_S * 1e9)}
+        await self._client.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}", msgspec.json.encode(request), reply=self._inbox
+        )
+
+    async def _hear(self, message: Msg) -> None:
+        await self._heard.put(message)
+
+    def _is_message(self, message: Msg) -> bool:
+        """False for the broker's word that a request has ended."""
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            self._asked_for -= 1
+            return True
+        self._asked_for = 0
+        description = (message.headers or {}).get("Description", "")
+        if status in ("404", "408") or (status == "409" and "Consumer" not in description):
+            return False
+        raise NatsError(f"the broker has no consumer for HQ any more (status {status} {description})")
 
 
-def _arrival(row: Row) -> Arrival:
-    try:
-        record = msgspec.json.encode(_record_decoder.decode(row.record)).decode()
-    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as fault:
-        raise EnvelopeInvalid(f"record {row.seq} is no map that JSON can hold: {fault}.") from None
-    return Arrival(row.seq, row.kind, row.id, record)
-
-
-def _note_state(store: Store, topic: StateTopic, message: Received) -> None:
-    # Anybody may name a site in a state; those that are not enrolled are not remembered.
-    state = decode_state(message.payload)
-    if store.key_of(topic.site) is not None:
-        store.note_state(topic.site, state, retained=message.retained)
+def _of(site: str, message: Any) -> Any:
+    if message.site != site:
+        raise MessageInvalid(f"site {site} speaks for site {message.site}.")
+    return message
 
 
 def _claimed_site(topic: str) -> str:
     return "".join(topic.split("/")[2:3])[:64]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
