@@ -122,12 +122,13 @@ class Replica:
         try:
             connection = apsw.Connection(str(journal), flags=apsw.SQLITE_OPEN_READWRITE)
             connection.set_busy_timeout(CHECKPOINT_MS)
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            # The pragma, because a connection that has not read yet knows of no log, and its wal_checkpoint does nothing.
+            ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             connection.close()
-        except apsw.BusyError:
-            return f"{journal}: somebody reads it without an end, so its log could not be emptied; it is tried again."
         except apsw.Error as error:
             return f"{journal} cannot be read ({error}); free the disk, or restore it from its replica."
+        if busy:
+            return f"{journal}: somebody reads it without an end, so its log could not be emptied; it is tried again."
         return ""
 
     def _follow(self, held: int, stopping: threading.Event) -> str:

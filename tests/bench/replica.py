@@ -19,7 +19,7 @@ from tests.bench.figure import Figure
 from tests.firmware.replica import Replica, folder_url, opened
 
 ROWS_PER_S = 200
-KILLS = 5
+KILLS = 8
 COST_S = 30.0
 JOURNAL_MB = int(os.environ.get("JOURNAL_MB", "1000"))
 
@@ -30,9 +30,9 @@ def measure() -> Iterator[Figure]:
         site, place = Path(scratch) / "site", Path(scratch) / "replica"
         lost_s = []
         with Replica(site, folder_url(place)) as replica, readings(replica.database, ROWS_PER_S):
-            for _ in range(KILLS):
+            for kill in range(KILLS):
                 replica.start_and_copy()
-                time.sleep(5)
+                time.sleep(4 + kill / KILLS)  # litestream copies once a second: at all points between two copies
                 killed_at = now_us()
                 replica.kill()
                 replica.restore(restored := Path(scratch) / "restored.db")
