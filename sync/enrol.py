@@ -102,7 +102,7 @@ def parse_code(text: str) -> Code:
         content = base64.b32decode(digits + "=" * (-len(digits) % 8))
     except ValueError:
         raise LinkSettingsError(
-            "this is no enrolment code; it looks like hq.example:8482/XXXXX-XXXXX-…, as `outstation hq invite` printed it."
+            "this is no enrolment code; it looks like hq.example:8482/XXXXX-XXXXX-…, as `outstation hq invite` printed."
         ) from None
     body, check = content[:-_CHECK_BYTES], content[-_CHECK_BYTES:]
     if len(content) != _CODE_BYTES or check != _check(address, body):

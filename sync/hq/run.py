@@ -1,5 +1,6 @@
 """HQ's process: broker, receiver, enrolment and page, started in this order, watched, and ended together."""
 
+import contextlib
 import ipaddress
 import socket
 import ssl
@@ -27,7 +28,7 @@ GRACE_S = 3
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where HQ is: its folder, its store (a path or a DSN), by which `hosts` sites reach it, and its ports; 0 takes any.
+    """Where HQ is: its folder, its store (a path or a DSN), by which `hosts` sites reach it, and its ports.
 
     `brokers` are host:port of the NATS listeners of a cluster; none: HQ starts a broker of its own.
     """
@@ -128,11 +129,9 @@ def prepare(secrets: Path, hosts: tuple[str, ...]) -> Authority:
 
 def keep(broker: Broker, store: Store) -> None:
     """Start the broker again if it has ended, and let in whom the store names."""
-    try:
+    # The receiver says why the store fails; whoever was let in stays, as no revocation can have been written either.
+    with contextlib.suppress(StoreFailed):
         broker.admit(store.enrolled())
-    except StoreFailed:
-        # The receiver says so; whoever was let in stays, because a revocation cannot have been written either.
-        pass
     if broker.pid is None:
         log.warning("the broker ended and is started again")
         broker.start()
