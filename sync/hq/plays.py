@@ -5,7 +5,7 @@ its number in the lane) is the state of the action. Where one of them is not her
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import msgspec
@@ -25,52 +25,109 @@ class Step(msgspec.Struct, frozen=True):
     record: dict[str, Any]
 
 
+class _Action(msgspec.Struct, frozen=True):
+    """What is known of an action; `number` is (epoch, seq) of the transition that brought its state about."""
+
+    decision: str | None = None
+    state: str | None = None
+    number: tuple[int, int] = (0, 0)
+
+
 STEP_KINDS = frozenset(("decision", "action", "transition"))
 
 
 def count(database: Database, site: str, epoch: int, steps: Sequence[Step]) -> None:
     """Count new records; inside a transaction that holds the site's lock. What has not the fields that it should have
     is kept as a record like any other, but not counted."""
-    decisions = dict(_pairs(steps, "decision", "id", "play"))
+    play_of = dict(_pairs(steps, "decision", "id", "play"))
     for (known,) in _among(
-        database, site, "SELECT decision_id FROM play_decisions WHERE site = ? AND decision_id", list(decisions)
+        database, site, "SELECT decision_id FROM play_decisions WHERE site = ? AND decision_id", list(play_of)
     ):
-        del decisions[known]
-    actions = dict(_pairs(steps, "action", "id", "decision_id"))
-    states: dict[str, tuple[str, int]] = {}
-    for seq, (action, state) in _numbered(steps):
-        if action not in states or seq > states[action][1]:
-            states[action] = (state, seq)
-    waiting = _among(database, site, "SELECT action_id FROM play_actions WHERE site = ? AND decision_id", decisions)
-    touched = sorted({*actions, *states, *(action for (action,) in waiting)})
-    before = _counted(database, site, touched)
-    if decisions:
-        database.execute_many(
-            "INSERT INTO play_decisions (site, decision_id, play) VALUES (?, ?, ?)",
-            [(site, decision, play) for decision, play in decisions.items()],
+        del play_of[known]
+    changes = Counter((play, "decision") for play in play_of.values())
+    if play_of:
+        new = [(site, decision, play) for decision, play in play_of.items()]
+        database.bulk("play_decisions", ("site", "decision_id", "play"), new)
+    before = _actions(database, site, "decision_id", play_of)
+    counted = {action: _Action(None, known.state, known.number) for action, known in before.items()}
+    named = {action for step in steps for action in _actions_named(step)}
+    others = _actions(database, site, "action_id", sorted(named - set(before)))
+    before |= others
+    counted |= others
+    after = dict(before)
+    for step in steps:
+        for action, decision in _pairs([step], "action", "id", "decision_id"):
+            after[action] = msgspec.structs.replace(after.get(action, _Action()), decision=decision)
+        for action, state in _pairs([step], "transition", "action_id", "state"):
+            known_action = after.get(action, _Action())
+            if (epoch, step.seq) > known_action.number:
+                after[action] = _Action(known_action.decision, state, (epoch, step.seq))
+    decisions = {known.decision for known in (*before.values(), *after.values()) if known.decision is not None}
+    play_of |= dict(
+        _among(
+            database,
+            site,
+            "SELECT decision_id, play FROM play_decisions WHERE site = ? AND decision_id",
+            sorted(decisions - set(play_of)),
         )
-    if actions:
-        database.execute_many(
-            "INSERT INTO play_actions (site, action_id, decision_id) VALUES (?, ?, ?)"
-            " ON CONFLICT (site, action_id) DO UPDATE SET decision_id = excluded.decision_id",
-            [(site, action, decision) for action, decision in actions.items()],
-        )
-    if states:
-        database.execute_many(
-            "INSERT INTO play_actions (site, action_id, state, state_epoch, state_seq) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (site, action_id) DO UPDATE SET"
-            " state = excluded.state, state_epoch = excluded.state_epoch, state_seq = excluded.state_seq"
-            " WHERE (excluded.state_epoch, excluded.state_seq) > (play_actions.state_epoch, play_actions.state_seq)",
-            [(site, action, state, epoch, seq) for action, (state, seq) in states.items()],
-        )
-    changes = _counted(database, site, touched)
-    changes.subtract(before)
-    changes.update((play, "decision") for play in decisions.values())
+    )
+    changes.update(_states(after, play_of))
+    changes.subtract(_states(counted, play_of))
+    _write(database, site, before, after)
     database.execute_many(
         "INSERT INTO plays VALUES (?, ?, ?, ?) ON CONFLICT (site, play, what) DO UPDATE SET"
         " number = plays.number + excluded.number",
         [(site, play, what, number) for (play, what), number in sorted(changes.items()) if number],
     )
+
+
+def _actions(database: Database, site: str, column: str, values: Iterable[str]) -> dict[str, _Action]:
+    return {
+        action: _Action(decision, state, (epoch, seq))
+        for action, decision, state, epoch, seq in _among(
+            database,
+            site,
+            "SELECT action_id, decision_id, state, state_epoch, state_seq FROM play_actions"
+            f" WHERE site = ? AND {column}",
+            values,
+        )
+    }
+
+
+def _actions_named(step: Step) -> Iterator[str]:
+    for action, _ in (
+        *_pairs([step], "action", "id", "decision_id"),
+        *_pairs([step], "transition", "action_id", "state"),
+    ):
+        yield action
+
+
+def _states(actions: Mapping[str, _Action], play_of: Mapping[str, str]) -> Counter[tuple[str, str]]:
+    return Counter(
+        (play_of[action.decision], action.state or "proposed")
+        for action in actions.values()
+        if action.decision is not None and action.decision in play_of
+    )
+
+
+def _write(database: Database, site: str, before: Mapping[str, _Action], after: Mapping[str, _Action]) -> None:
+    columns = ("decision_id", "state", "state_epoch", "state_seq")
+    new = [
+        (site, name, action.decision, action.state, *action.number)
+        for name, action in after.items()
+        if name not in before
+    ]
+    changed = [
+        (action.decision, action.state, *action.number, site, name)
+        for name, action in after.items()
+        if name in before and action != before[name]
+    ]
+    if new:
+        database.bulk("play_actions", ("site", "action_id", *columns), new)
+    if changed:
+        database.execute_many(
+            f"UPDATE play_actions SET {' = ?, '.join(columns)} = ? WHERE site = ? AND action_id = ?", changed
+        )
 
 
 def _pairs(steps: Iterable[Step], kind: str, *names: str) -> Iterator[tuple[str, str]]:
@@ -81,25 +138,8 @@ def _pairs(steps: Iterable[Step], kind: str, *names: str) -> Iterator[tuple[str,
                 yield first, second
 
 
-def _numbered(steps: Iterable[Step]) -> Iterator[tuple[int, tuple[str, str]]]:
-    for step in steps:
-        for pair in _pairs([step], "transition", "action_id", "state"):
-            yield step.seq, pair
-
-
 def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= MAX_TEXT and "\0" not in value
-
-
-def _counted(database: Database, site: str, actions: Sequence[str]) -> Counter[tuple[str, str]]:
-    found = _among(
-        database,
-        site,
-        "SELECT play, coalesce(state, 'proposed') FROM play_actions JOIN play_decisions USING (site, decision_id)"
-        " WHERE site = ? AND action_id",
-        actions,
-    )
-    return Counter((play, state) for play, state in found)
 
 
 def _among(database: Database, site: str, query: str, values: Iterable[str]) -> list[tuple[Any, ...]]:
