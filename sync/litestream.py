@@ -119,7 +119,8 @@ class Litestream:
 
     def _settings(self) -> dict[str, object]:
         return {
-            "logging": {"level": "warn", "type": "json", "stderr": True},
+            # How litestream begins, which sync.replica has to know, it says only to who debugs it.
+            "logging": {"level": "debug", "type": "json", "stderr": True},
             # Relative: a socket's whole path may not be longer than 107 bytes, and a site's folder may.
             "socket": {"enabled": True, "path": "socket", "permissions": 0o600},
             # Each snapshot is as large as the journal, compressed: two days are two or three of them.

@@ -68,6 +68,7 @@ class Replica:
         self._behind_since_s: float | None = None
         self._state: State | None = None
         self._last_error = ""
+        self._whole: bool | None = None  # whether litestream began with a whole copy; None: it has not begun
 
     def run(self, stopping: threading.Event) -> None:
         """Keep the replica until `stopping`. To be called in the main thread: litestream dies with its caller.
@@ -122,7 +123,7 @@ class Replica:
         try:
             connection = apsw.Connection(str(journal), flags=apsw.SQLITE_OPEN_READWRITE)
             connection.set_busy_timeout(CHECKPOINT_MS)
-            # The pragma, because a connection that has not read yet knows of no log, and its wal_checkpoint does nothing.
+            # The pragma: a connection that has not read yet knows of no log, and its wal_checkpoint() does nothing.
             ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             connection.close()
         except apsw.Error as error:
@@ -133,6 +134,7 @@ class Replica:
 
     def _follow(self, held: int, stopping: threading.Event) -> str:
         """Run litestream until `stopping`, or until it ended or had to be ended: then why."""
+        self._whole = None
         process = self._litestream.start(held)
         reader = threading.Thread(target=self._hear, args=(process,))
         reader.start()
@@ -152,6 +154,10 @@ class Replica:
             code = process.poll()
             if code is not None:
                 return f"litestream ended with code {code}; it is started again. {self._last_error}".strip()
+            if self._whole is False:
+                # What was committed since the log was emptied came to more than litestream had last time, and it takes
+                # the one log for the other.
+                return "litestream did not begin with a whole copy; it is started again."
             said, now = self._litestream.last_sync(), now_s()
             if said not in ("", last_sync):
                 last_sync, heard_s, self._last_error = said, now, ""
@@ -184,15 +190,18 @@ class Replica:
         return ""
 
     def _hear(self, process: "subprocess.Popen[bytes]") -> None:
-        """Pass litestream's words on, and keep its last complaint."""
+        """Pass on what litestream says of importance, keep its last complaint, and note how it began."""
         assert process.stderr is not None
         for line in process.stderr:
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
             try:
                 said = msgspec.json.decode(line, type=dict[str, object])
             except msgspec.DecodeError:
-                continue
+                said = {"level": "ERROR", "msg": "litestream", "error": line.decode("utf-8", "replace").strip()}
+            if said.get("msg") == "sync" and self._whole is None:
+                self._whole = said.get("snap") == "true"
+            if said.get("level") in ("WARN", "ERROR"):
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
             if said.get("level") == "ERROR":
                 self._last_error = f"litestream says: {said.get('msg')}: {said.get('error')}."
 
