@@ -27,6 +27,7 @@ from edge.sources.inbox import Inbox
 from edge.sources.refused import RefusedFolder
 from edge.store.database import number
 from edge.store.journal import Journal
+from edge.upkeep import Upkeep
 from edge.watch import HealthLook, Watchdog
 from edge.web.app import create_app
 from edge.web.parts import WebParts
@@ -214,7 +215,7 @@ def run(site: Site) -> None:
         countdown = Countdown(opened.journal, Channels(bus, site.webhooks))
         inbox = InboxWatch(opened.inbox)
         orders = Orders(site, opened.journal, opened.adopt, lambda: opened.pipeline.alive)
-        for part in (opened.pipeline, countdown, bus, inbox, orders):
+        for part in (opened.pipeline, countdown, bus, inbox, orders, Upkeep(site, opened.journal)):
             if part is not None:
                 part.start()
                 stack.callback(part.stop)

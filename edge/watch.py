@@ -5,9 +5,6 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-import apsw
 
 from edge import replica
 from edge.children import Child
@@ -15,8 +12,10 @@ from edge.health import Health, Waiting
 from edge.pipeline import Pipeline
 from edge.site import Site
 from edge.sources.bus import Bus
-from edge.store.database import number, open_read_only
+from edge.store.database import number
 from edge.store.journal import Journal
+from edge.store.linkdb import read_link
+from edge.store.retention import places
 
 LOW_DISK_BYTES = 200 * 2**20
 
@@ -65,27 +64,17 @@ class HealthLook:
             yield f"Only {free_bytes // 2**20} MiB are free for {self._site.data}; free the disk."
 
     def _outbox(self) -> Waiting:
-        """What HQ has not acknowledged: the lanes' last numbers less the link's watermarks."""
+        """The numbers that HQ is not known to have, by lane, in all epochs that still have rows."""
         connection = self._journal.readers.connection()
-        acknowledged = self._acknowledged()
-        rows: list[tuple[Any, ...]] = connection.execute("SELECT lane, last_seq FROM lanes").fetchall()
-        return Waiting(**{lane: last_seq - acknowledged.get(lane, 0) for lane, last_seq in rows})
-
-    def _acknowledged(self) -> dict[str, int]:
-        path = self._site.link_db
-        if not path.exists():
-            return {}
-        connection = open_read_only(path)
-        try:
-            epoch = number(
-                self._journal.readers.connection(), "SELECT CAST(value AS INTEGER) FROM meta WHERE key='epoch'"
+        known = read_link(self._site.link_db)
+        waiting: dict[str, int] = {}
+        for place in places(connection):
+            newest = number(connection, "SELECT coalesce(max(seq), 0) FROM outbox WHERE epoch = ? AND lane = ?", place)
+            runs = known.waiting(place)
+            waiting[place[1]] = waiting.get(place[1], 0) + sum(
+                max(0, min(last, newest) - first + 1) for first, last in runs
             )
-            rows = connection.execute("SELECT lane, last_seq FROM watermark WHERE epoch = ?", (epoch,)).fetchall()
-        except apsw.SQLError:  # the link has only just made its database
-            return {}
-        finally:
-            connection.close()
-        return {str(lane): int(str(seq)) for lane, seq in rows}
+        return Waiting(**waiting)
 
 
 class Watchdog:

@@ -152,6 +152,10 @@ class Journal:
         """Write what waits and close the file."""
         self._writer.close()
 
+    def write(self, job: Callable[[apsw.Connection], T]) -> Future[T]:
+        """Run a small job of its own in the writer's next transaction."""
+        return self._writer.submit(job)
+
     # ---- what comes in ---------------------------------------------------------------------------------------
 
     def accept(self, offers: Sequence[Offer]) -> Future[list[Event]]:
