@@ -10,7 +10,7 @@ import msgspec
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from sync.hq.orders import orders
 from sync.hq.reader import Reader
@@ -34,8 +34,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
-Limit = Annotated[int, Parameter(ge=1, le=MOST_RECORDS)]
-Name = Annotated[str, Parameter(max_length=64)]
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST_RECORDS)]
+Name = Annotated[str, QueryParameter(max_length=64)]
 
 
 def build(where: str | Path) -> Litestar:
@@ -52,10 +52,10 @@ def build(where: str | Path) -> Litestar:
     @get("/", sync_to_thread=True)
     def show(
         request: Request[Any, Any, Any],
-        lang: Language | None = None,
-        only: Filter = "all",
+        lang: FromQuery[Language | None] = None,
+        only: FromQuery[Filter] = "all",
         name: Name = "",
-        page: Annotated[int, Parameter(ge=1)] = 1,
+        page: Annotated[int, QueryParameter(ge=1)] = 1,
     ) -> Response[str]:
         with reading() as reader:
             fleet = Fleet(
@@ -73,7 +73,9 @@ def build(where: str | Path) -> Litestar:
         return Response(render_fleet(fleet, lang or _preferred(request)), media_type=MediaType.HTML)
 
     @get("/sites/{name:str}", sync_to_thread=True)
-    def show_site(request: Request[Any, Any, Any], name: str, lang: Language | None = None) -> Response[str]:
+    def show_site(
+        request: Request[Any, Any, Any], name: FromPath[str], lang: FromQuery[Language | None] = None
+    ) -> Response[str]:
         language = lang or _preferred(request)
         with reading() as reader:
             detail = reader.site(name)
@@ -89,19 +91,19 @@ def build(where: str | Path) -> Litestar:
         return Response(render_site(site, language), media_type=MediaType.HTML)
 
     @get("/api/sites", sync_to_thread=True)
-    def sites(only: Filter = "all") -> Response[bytes]:
+    def sites(only: FromQuery[Filter] = "all") -> Response[bytes]:
         with reading() as reader:
             found = [site for site in reader.sites() if matches(site, only)]
             return _json({"sites": found, "refused": reader.refused()})
 
     @get("/api/sites/{name:str}", sync_to_thread=True)
-    def site(name: str) -> Response[bytes]:
+    def site(name: FromPath[str]) -> Response[bytes]:
         with reading() as reader:
             detail = reader.site(name)
         return _json(detail) if detail is not None else _json({"error": "there is no such site"}, 404)
 
     @get("/api/records", sync_to_thread=True)
-    def records(limit: Limit = 100, site: Name | None = None) -> Response[bytes]:
+    def records(limit: Limit = 100, site: FromQuery[str | None] = None) -> Response[bytes]:
         with reading() as reader:
             return _json({"records": reader.newest(limit, site)})
 
@@ -115,12 +117,12 @@ def build(where: str | Path) -> Litestar:
         return _json({"plays": found})
 
     @get("/api/orders", sync_to_thread=True)
-    def sent(limit: Limit = 100, site: Name | None = None) -> Response[bytes]:
+    def sent(limit: Limit = 100, site: FromQuery[str | None] = None) -> Response[bytes]:
         with reading() as reader:
             return _json({"orders": orders(reader, site, limit)})
 
     @get("/api/quarantine", sync_to_thread=True)
-    def quarantine(limit: Limit = 100, site: Name | None = None) -> Response[bytes]:
+    def quarantine(limit: Limit = 100, site: FromQuery[str | None] = None) -> Response[bytes]:
         with reading() as reader:
             return _json({"refused": reader.refused(), "refusals": reader.newest_refusals(limit, site)})
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tests.bench import memory, predict, recordings, replica, start, wer
+from tests.bench import memory, predict, recordings, replica, start, store, wer
 from tests.bench.figure import Figure, show
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "wer": wer.measure,
     "replica": replica.measure,
     "restore": replica.measure_restore,
+    "store": store.measure,
 }
 ON_REQUEST = {"restore"}
 """Those that take minutes: measured when they are named."""
