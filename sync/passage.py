@@ -1,8 +1,8 @@
 """One lane of one epoch on its way to HQ: what HQ has, what is under way, and what may leave next.
 
 Numbers, not rows: the outbox is read for what is chosen here. What was not acknowledged in time leaves again. What was
-not acknowledged twice, though HQ answered in between, rests ever longer and leaves in ever smaller pieces, so that
-one row that HQ will not take holds up no other.
+not acknowledged twice, though HQ answered in between, rests and leaves in ever smaller pieces, so that one row that HQ
+will not take holds up no other; that one rests ever longer.
 """
 
 import math
@@ -12,6 +12,7 @@ import msgspec
 from sync.ranges import Ranges, Run
 from sync.schedule import End
 
+FIRST_REST_S = 5.0
 LONGEST_REST_S = 300.0
 MANY_TRIES = 5
 """After so many a person is told."""
@@ -123,15 +124,15 @@ class Passage:
         self._absent = NONE
         self._forget_delivered()
 
-    def expire(self, now_s: float, rest_s: float) -> list[Flight]:
-        """Give up the envelopes whose time is over; what was given up before rests for `rest_s` at first."""
+    def expire(self, now_s: float) -> list[Flight]:
+        """Give up the envelopes whose time is over."""
         late = [token for token, flight in self.flights.items() if flight.due_s <= now_s]
-        return [self._give_up(token, now_s, rest_s) for token in late]
+        return [self._give_up(token, now_s) for token in late]
 
-    def silence(self, now_s: float, rest_s: float) -> None:
+    def silence(self, now_s: float) -> None:
         """HQ says nothing at all: give up everything under way."""
         for token in list(self.flights):
-            self._give_up(token, now_s, rest_s)
+            self._give_up(token, now_s)
 
     def restart(self) -> None:
         """The connection is lost, and with it what was under way."""
@@ -157,11 +158,12 @@ class Passage:
         """Numbers that HQ does not take although it answers; None if there are none."""
         return next((piece.run for piece in self._pieces if piece.tries >= MANY_TRIES), None)
 
-    def _give_up(self, token: int, now_s: float, rest_s: float) -> Flight:
+    def _give_up(self, token: int, now_s: float) -> Flight:
         flight = self.flights.pop(token)
         missing = Ranges((flight.run,)) - self.delivered
         if flight.tries:
-            due_s = now_s + min(LONGEST_REST_S, rest_s * 2 ** min(flight.tries, 16))
+            rest_s = FIRST_REST_S if flight.rows > 1 else FIRST_REST_S * 2 ** min(flight.tries, 16)
+            due_s = now_s + min(LONGEST_REST_S, rest_s)
             for first, last in missing.runs:
                 middle = (first + last) // 2
                 halves = ((first, middle), (middle + 1, last)) if flight.rows > 1 else ((first, last),)

@@ -25,6 +25,8 @@ LINGER_S: dict[Lane, float] = {"now": 0.0, "day": 1.0, "bulk": 1.0}
 MOST_RECORD_BYTES = 1 << 20
 """In one envelope, before compression; one longer record travels alone."""
 FIRST_RATIO = 2.0
+MOST_SAID = 10
+"""Rows that can never travel that are logged; link.db names them all."""
 
 Publish = Callable[[Lane, bytes], int | None]
 
@@ -159,15 +161,17 @@ class Traffic:
 
     def expire(self, now_s: float) -> None:
         """Give up what HQ should have acknowledged by now; it leaves again."""
-        late = [flight for passage in self._passages.values() for flight in passage.expire(now_s, self.pace.timeout_s)]
-        if late:
+        late = [flight for passage in self._passages.values() for flight in passage.expire(now_s)]
+        # What HQ did not acknowledge before says nothing of the link.
+        if any(not flight.tries for flight in late):
             self.pace.silent(now_s)
+        if late:
             self._settle()
 
     def silence(self, now_s: float) -> None:
         """HQ does not answer: nothing is under way any more."""
         for passage in self._passages.values():
-            passage.silence(now_s, self.pace.timeout_s)
+            passage.silence(now_s)
         self._settle()
 
     def restart(self) -> None:
@@ -256,7 +260,8 @@ class Traffic:
             except EnvelopeInvalid as fault:
                 passage.mark_stuck((row.first_seq, row.seq))
                 self.stuck[place, row.seq] = Stuck(epoch=epoch, lane=lane, seq=row.seq, reason=str(fault))
-                log.error("a record can never travel", epoch=epoch, lane=lane, seq=row.seq, reason=str(fault))
+                if len(self.stuck) <= MOST_SAID:
+                    log.error("a record can never travel", epoch=epoch, lane=lane, seq=row.seq, reason=str(fault))
         return len(self.stuck) > known
 
     def _pack(self, place: Place, rows: list[Row], dictionary: bytes) -> bytes:

@@ -259,7 +259,7 @@ class Protocol(RuleBasedStateMachine):
         """What was not acknowledged in time may leave again."""
         self.clock_s += TIMEOUT_S
         for passage in self.passages.values():
-            passage.expire(self.clock_s, TIMEOUT_S)
+            passage.expire(self.clock_s)
 
     @precondition(lambda self: self.down)
     @rule(pick=picks, again=st.booleans())
@@ -398,7 +398,7 @@ class Protocol(RuleBasedStateMachine):
                 self.flush()
             self.clock_s += 400.0
             for passage in self.passages.values():
-                passage.expire(self.clock_s, TIMEOUT_S)
+                passage.expire(self.clock_s)
         else:
             raise AssertionError(f"still waiting: {[(p, self.waiting(p)) for p in self.places()]}")
         self.judge()

@@ -1,100 +1,73 @@
-"""A lane's way to HQ over a network that loses, repeats and delays."""
+"""A lane's way to HQ: what leaves again, what rests, and what never hinders the rest."""
 
-import random
+import math
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.passage import FIRST_TIMEOUT_S, LONGEST_TIMEOUT_S, WINDOW, Passage
-from sync.protocol import Ack
+from sync.passage import Flight, Passage
+from sync.ranges import Ranges, Run
 
 
-def ack(last_seq: int, *, resend: bool = False) -> Ack:
-    return Ack(epoch=1, lane="day", last_seq=last_seq, resend=resend)
+def flight(run: Run, tries: int = 0) -> Flight:
+    return Flight(run=run, rows=run[1] - run[0] + 1, size_bytes=100, ahead_bytes=0, left_s=0.0, tries=tries)
 
 
-@given(seed=st.integers(0, 2**32), loss=st.sampled_from([0.0, 0.1, 0.3]), rows=st.integers(1, 80))
-def test_every_row_arrives_whatever_the_network_does(seed: int, loss: float, rows: int) -> None:
-    chance = random.Random(seed)
-    passage, at_hq, now_s = Passage(), 0, 0.0
-    to_hq: list[tuple[int, int]] = []
-    to_site: list[Ack] = []
-    for _ in range(5_000):
-        now_s += 0.1 if to_hq or to_site else FIRST_TIMEOUT_S
-        passage.expire(now_s)
-        while passage.has_room() and passage.sent < rows:
-            first, last = passage.sent + 1, min(rows, passage.sent + chance.randint(1, 5))
-            to_hq += [(first, last)] * (chance.random() >= loss) + [(first, last)] * (chance.random() < loss / 2)
-            passage.leave(last, now_s)
-        if to_hq:
-            first, last = to_hq.pop(0 if chance.random() > loss else chance.randrange(len(to_hq)))
-            gap = first > at_hq + 1
-            at_hq = at_hq if gap else max(at_hq, last)
-            to_site += [ack(at_hq, resend=gap)] * (chance.random() >= loss)
-        if to_site:
-            passage.hear(to_site.pop(0), now_s)
-        assert passage.acked <= at_hq
-        if passage.acked == rows:
-            return
-    raise AssertionError(f"only {passage.acked} of {rows} rows were acknowledged")
+def test_both_ends_of_what_waits_are_offered_and_nothing_twice() -> None:
+    passage = Passage(Ranges(((5, 6),)))
+    passage.grow(10)
+    assert (passage.next_run("newest", 0.0), passage.next_run("oldest", 0.0)) == ((7, 10), (1, 4))
+    passage.leave(1, flight((8, 10)))
+    assert passage.next_run("newest", 0.0) == (7, 7)
+    assert [done.run for done in passage.take((8, 10))] == [(8, 10)]
+    assert passage.waiting == Ranges(((1, 4), (7, 7)))
 
 
-def test_no_more_than_the_window_is_under_way() -> None:
+def test_only_what_the_broker_has_is_given_up() -> None:
     passage = Passage()
-    for seq in range(1, WINDOW + 1):
-        assert passage.has_room()
-        passage.leave(seq, 0.0)
-    assert not passage.has_room()
-    passage.hear(ack(1), 0.0)
-    assert passage.has_room()
+    passage.grow(4)
+    passage.leave(1, flight((1, 2)))
+    passage.leave(2, flight((3, 4)))
+    passage.arrive(1, 5.0)
+    assert [late.run for late in passage.expire(100.0)] == [(1, 2)]
+    assert passage.next_run("oldest", 100.0) == (1, 2)
+    assert passage.tries((1, 2)) == 1
 
 
-def test_an_absent_hq_gets_one_envelope_at_a_time_and_ever_less_often() -> None:
-    passage, now_s, waits = Passage(), 0.0, []
-    passage.leave(10, now_s)
-    for _ in range(10):
-        begun = now_s
-        while not passage.expire(now_s):
-            now_s += 0.5
-        waits.append(now_s - begun)
-        assert passage.sent == 0
-        passage.leave(10, now_s)
-        assert not passage.has_room()
-    assert waits[0] == FIRST_TIMEOUT_S
-    assert waits == sorted(waits)
-    assert waits[-1] == LONGEST_TIMEOUT_S
-    passage.hear(ack(10), now_s)
-    passage.leave(11, now_s)
-    assert passage.has_room()
+@given(rows=st.integers(1, 200), poison=st.data())
+def test_a_row_that_hq_will_not_take_holds_up_no_other(rows: int, poison: st.DataObject) -> None:
+    bad = poison.draw(st.integers(1, rows))
+    passage, now_s = Passage(), 0.0
+    passage.grow(rows)
+    for token in range(2000):
+        run = passage.next_run("newest", now_s)
+        if run is None:
+            if passage.waiting == Ranges(((bad, bad),)):
+                return
+            now_s += 5.0
+            continue
+        passage.leave(token, flight(run, passage.tries(run)))
+        if run[0] <= bad <= run[1]:
+            passage.arrive(token, now_s + 2.0)
+            now_s += 2.0
+            passage.expire(now_s)
+        else:
+            passage.take(run)
+    raise AssertionError(f"{passage.waiting} still wait because of {bad}")
 
 
-def test_many_requests_to_resend_the_same_are_answered_once() -> None:
+def test_a_lost_connection_is_no_refusal() -> None:
     passage = Passage()
-    for seq in (10, 20, 30):
-        passage.leave(seq, 0.0)
-    assert not passage.hear(ack(0, resend=True), 0.0)
-    assert passage.sent == 0
-    passage.leave(10, 0.0)
-    passage.hear(ack(0, resend=True), 0.0)
-    assert passage.sent == 10
+    passage.grow(3)
+    passage.leave(1, flight((1, 3)))
+    passage.restart()
+    assert passage.next_run("newest", 0.0) == (1, 3)
+    assert passage.tries((1, 3)) == 0
+    assert passage.refused() is None
 
 
-def test_hq_that_lost_rows_gets_them_again() -> None:
-    passage = Passage(acked=100)
-    passage.leave(110, 0.0)
-    assert passage.hear(ack(50, resend=True), 0.0)
-    assert (passage.acked, passage.sent) == (50, 50)
-
-
-def test_an_old_acknowledgement_changes_nothing() -> None:
-    passage = Passage(acked=100)
-    passage.leave(110, 0.0)
-    assert not passage.hear(ack(50), 0.0)
-    assert (passage.acked, passage.sent) == (100, 110)
-
-
-def test_hq_that_has_more_than_the_site_remembers_is_believed() -> None:
-    passage = Passage()
-    passage.leave(10, 0.0)
-    assert passage.hear(ack(70), 0.0)
-    assert (passage.acked, passage.sent) == (70, 70)
+def test_what_hq_lost_leaves_again() -> None:
+    passage = Passage(Ranges(((1, 100),)))
+    passage.grow(100)
+    passage.believe(Ranges(((1, 40),)))
+    assert passage.next_run("newest", math.inf) == (41, 100)

@@ -1,4 +1,4 @@
-"""What the link reads of a site folder: settings, key, outbox, watermarks."""
+"""What the link reads of a site folder: settings and key."""
 
 import base64
 from pathlib import Path
@@ -9,12 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync import keys
-from sync.envelope import MAX_ROWS
 from sync.errors import LinkPartMissing, LinkSettingsError
-from sync.outbox import BATCH_BYTES, Outbox
 from sync.settings import read_settings
-from sync.watermarks import Watermarks
-from tests.sync.conftest import Journal
 
 
 def site_toml(folder: Path, text: str) -> Path:
@@ -25,11 +21,12 @@ def site_toml(folder: Path, text: str) -> Path:
 def test_the_link_reads_its_part_of_site_toml_and_ignores_the_rest(tmp_path: Path) -> None:
     settings = read_settings(
         site_toml(
-            tmp_path, 'name = "矿山-3"\nlanguage = "zh"\n[hq]\nhost = "hq.example"\nport = 8883\n[web]\nport = 8470\n'
+            tmp_path,
+            'name = "矿山-3"\nlanguage = "zh"\n[hq]\nhosts = ["hq.example"]\nport = 8883\n[web]\nport = 8470\n',
         )
     )
     assert settings.hq is not None
-    assert (settings.site, settings.hq.host, settings.hq.port) == ("矿山-3", "hq.example", 8883)
+    assert (settings.site, settings.hq.hosts, settings.hq.port) == ("矿山-3", ("hq.example",), 8883)
     assert settings.journal == tmp_path / "data" / "journal.db"
 
 
@@ -111,81 +108,3 @@ def test_what_is_no_ed25519_key_is_refused(tmp_path: Path) -> None:
     for text in ("", "not base64", base64.b64encode(bytes(33)).decode(), "矿"):
         with pytest.raises(LinkSettingsError, match="32 bytes"):
             keys.parse_public(text)
-
-
-def opened(path: Path) -> Outbox:
-    outbox = Outbox.open(path)
-    assert outbox is not None
-    return outbox
-
-
-def test_a_journal_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    assert Outbox.open(path) is None
-    path.touch()
-    assert Outbox.open(path) is None
-    path.unlink()
-    Journal(path).close()
-    assert Outbox.open(path) is not None
-
-
-def test_a_file_that_is_no_journal_is_said_to_be_none(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    path.write_bytes(b"This is not a database, and long enough to be seen as none. " * 20)
-    with pytest.raises(LinkSettingsError, match="cannot be read as a journal"):
-        Outbox.open(path)
-
-
-def test_batches_keep_to_rows_bytes_and_numbers_that_follow(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    journal = Journal(path)
-    outbox = opened(path)
-    assert outbox.batch(1, "day", 0).rows == []
-    journal.add("day", MAX_ROWS)
-    whole = outbox.batch(1, "day", 0)
-    assert ([row.seq for row in whole.rows], whole.full) == (list(range(1, MAX_ROWS + 1)), False)
-    journal.add("day", 1)
-    assert outbox.batch(1, "day", 0).full
-    assert [row.seq for row in outbox.batch(1, "day", MAX_ROWS).rows] == [MAX_ROWS + 1]
-    journal.add("bulk", 3, text="x" * (BATCH_BYTES // 2))
-    assert [row.seq for row in outbox.batch(1, "bulk", 0).rows] == [1]
-    journal.add("now", 1, text="x" * (2 * BATCH_BYTES))
-    assert [row.seq for row in outbox.batch(1, "now", 0).rows] == [1]
-    journal.forget(up_to=2)
-    assert outbox.batch(1, "day", 0).rows[0].seq == 3
-    journal.close()
-
-
-def test_a_reader_holds_nothing_of_the_journal(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    journal = Journal(path)
-    journal.add("day", MAX_ROWS + 100)
-    outbox = opened(path)
-    assert outbox.batch(1, "day", 0).full
-    assert outbox.epochs() == [1]
-    journal.add("day", 1)
-    # SQLite says busy = 1 if a reader stands in the way of a full checkpoint.
-    assert journal.checkpoint() == 0
-    journal.close()
-
-
-def test_epochs_come_oldest_first(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    journal = Journal(path)
-    for epoch in (3, 1, 2):
-        journal.add("bulk", 2, epoch=epoch)
-    assert opened(path).epochs() == [1, 2, 3]
-    assert opened(path).newest(3, "bulk") == 2
-    assert opened(path).newest(3, "now") == 0
-    journal.close()
-
-
-def test_watermarks_are_remembered(tmp_path: Path) -> None:
-    path = tmp_path / "data" / "link.db"
-    assert Watermarks.read(path) == {}
-    Watermarks.open(path).put(1, "day", 5)
-    Watermarks.open(path).put(1, "day", 9)
-    assert {place: mark.last_seq for place, mark in Watermarks.read(path).items()} == {(1, "day"): 9}
-    path.with_name("other.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(LinkSettingsError, match="watermarks"):
-        Watermarks.open(path.with_name("other.db"))
