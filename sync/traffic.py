@@ -25,6 +25,8 @@ LINGER_S: dict[Lane, float] = {"now": 0.0, "day": 1.0, "bulk": 1.0}
 MOST_RECORD_BYTES = 1 << 20
 """In one envelope, before compression; one longer record travels alone."""
 FIRST_RATIO = 2.0
+SMALL_BYTES = 16 << 10
+"""A longer body finds its own repeats, and a dictionary only makes it longer."""
 MOST_SAID = 10
 """Rows that can never travel that are logged; link.db names them all."""
 
@@ -216,6 +218,8 @@ class Traffic:
         if not rows:
             passage.mark_absent(outbox.gap(*place, run, turn.end))
             return 0
+        if sum(len(row.record) for row in rows) > SMALL_BYTES:
+            dictionary = b""
         try:
             envelope = self._pack(place, rows, dictionary)
         except EnvelopeInvalid:

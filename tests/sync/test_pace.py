@@ -24,7 +24,8 @@ def test_a_link_is_filled_and_its_queue_stays_short(bytes_a_s: int, round_trip_s
         pace.taken(size, ahead, left_s, now_s)
         sent_bytes += size
     assert sent_bytes / 120 > 0.8 * bytes_a_s
-    assert max(delays_s) < 1.0
+    # After the link was emptied to measure it, a whole window leaves at once.
+    assert max(delays_s) < round_trip_s + 0.6
 
 
 def test_silence_halves_the_window_once_a_timeout_and_prolongs_it() -> None:
