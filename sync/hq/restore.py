@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from sync import keys
+from sync.certificates import open_authority
 from sync.errors import LinkSettingsError
 from sync.hq.store import Store
 from sync.protocol import LANES
@@ -103,8 +104,7 @@ def _make(site: str, staged: Path, store: Store, hq: Path, place: str) -> NewBox
     journal = data / "journal.db"
     restored = restore_journal(place, secrets, journal)
     missing = _write_settings(site, staged, restored.settings)
-    public_key = keys.create(secrets / "site.key")
-    (secrets / "site.pub").write_text(public_key + "\n", "ascii")
+    public_key = _enrol(secrets, hq / "secrets")
     with store.transaction([site]):
         lanes = {(lane.epoch, lane.lane): max(lane.newest_seq or 0, lane.top_seq) for lane in store.lanes(site)}
         epoch = begin_epoch(journal, above=max([restored.epoch, *(epoch for epoch, _ in lanes)]), site_key=public_key)
@@ -121,6 +121,21 @@ def _make(site: str, staged: Path, store: Store, hq: Path, place: str) -> NewBox
         lost=lost,
         missing=missing,
     )
+
+
+def _enrol(secrets: Path, of_hq: Path) -> str:
+    """Write what the box needs to reach HQ, as enrolment does, with a new key; gives its public half."""
+    public_key = keys.create(secrets / "site.key")
+    authority = open_authority(of_hq)
+    hq_key = keys.load_or_create(of_hq / "hq.key")
+    for name, content in {
+        "site.pub": f"{public_key}\n".encode(),
+        "site.crt": authority.certify_site(keys.parse_public(public_key)),
+        "hq-ca.crt": authority.pem,
+        "hq.pub": f"{keys.public_text(hq_key.public_key())}\n".encode(),
+    }.items():
+        keys.write_private(secrets / name, content)
+    return public_key
 
 
 def _write_settings(site: str, folder: Path, settings: dict[str, str]) -> list[str]:

@@ -161,6 +161,7 @@ def test_a_new_box_has_all_that_replica_and_hq_have_and_the_rest_is_named(
     assert epoch_of(new / "data" / "journal.db") == made.epoch
     assert store.key_of(SITE) == (new / "secrets" / "site.pub").read_text().strip() != old_key
     assert [key.revoked_at is None for key in store.keys(SITE) if key.key == old_key] == [False]
+    assert {path.name for path in (new / "secrets").iterdir()} >= {"site.key", "site.crt", "hq-ca.crt", "hq.pub"}
 
 
 def test_no_number_is_used_again(box: Box, tmp_path: Path, hq: Path, store: Store) -> None:
