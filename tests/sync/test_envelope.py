@@ -153,7 +153,7 @@ def test_records_nested_without_end_are_refused_at_hq_and_by_the_site() -> None:
     with pytest.raises(EnvelopeInvalid):
         unpack(forged(header_of(), body_of([[1, "event", ID, deep]])), KEY.public_key())
     with pytest.raises(EnvelopeInvalid):
-        pack(KEY, site="s", epoch=1, lane="now", rows=[Row(1, "event", ID, deep)])
+        pack(KEY, site="s", epoch=1, lane="now", rows=[Row(1, "event", ID, 7, "boot", 8, deep)])
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def test_the_site_does_not_send_what_hq_would_refuse() -> None:
         return pack(KEY, site=site, epoch=1, lane="now", rows=rows)
 
     gap = [*rows_of([{}]), *rows_of([{}], first_seq=3)]
-    large = Row(1, "event", ID, msgspec.Raw(msgspec.msgpack.encode({"a": "x" * MAX_RECORD_BYTES})))
+    large = Row(1, "event", ID, 7, "boot", 8, msgspec.Raw(msgspec.msgpack.encode({"a": "x" * MAX_RECORD_BYTES})))
     for rows, why in (
         ([], "at least one"),
-        (gap, "not the 2 from 1 to 3"),
+        (gap, "the rows have no gaps"),
         ([large], "at most 1048576 travel"),
         (rows_of([{}] * (MAX_ROWS + 1)), "length <= 500"),
-        ([Row(1, "event", ID, msgspec.Raw(b"\x81"))], "rows"),
-        ([Row(1, "a kind", ID, msgspec.Raw(b"\x80"))], r"a-z_"),
+        ([Row(1, "event", ID, 7, "boot", 8, msgspec.Raw(b"\x81"))], "rows"),
+        ([Row(1, "a kind", ID, 7, "boot", 8, msgspec.Raw(b"\x80"))], r"a-z_"),
     ):
         with pytest.raises(EnvelopeInvalid, match=why):
             packed(rows)

@@ -2,7 +2,7 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.errors import MessageInvalid
@@ -17,6 +17,7 @@ def test_what_was_sealed_is_read() -> None:
     assert unseal(seal(KEY, "a/b", HELLO), "a/b", KEY.public_key(), Answer) == HELLO
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_changed_byte_anywhere_is_refused(data: st.DataObject) -> None:
     payload = bytearray(seal(KEY, "a/b", HELLO))
