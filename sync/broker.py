@@ -41,6 +41,8 @@ NATS_USER = "outstation-hq"
 _MAX_PAYLOAD = 4 << 20  # more than the largest envelope (sync.envelope.MAX_ENVELOPE_BYTES)
 _MAX_FILE_BYTES = 2 << 30  # at this limit the broker forgets the oldest, and sites send it again
 _MAX_MEMORY_BYTES = 32 << 20
+_ROOM_BYTES = 8 << 20
+_WRITE_ERROR = b"critical write error"  # after which a stream takes nothing more
 
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 # Looked up here, because a child between fork and exec should not load anything.
@@ -77,6 +79,8 @@ class Broker:
         self._secrets = secrets.absolute()
         self._users: Sequence[tuple[str, str]] = ()
         self._process: subprocess.Popen[bytes] | None = None
+        self._failed = False
+        self._log_read = 0
 
     @property
     def pid(self) -> int | None:
@@ -121,8 +125,19 @@ class Broker:
         if not _comes_true(lambda: self.pid is None or _answers(listen, port), deadline) or self.pid is None:
             raise LinkPartMissing(f"{program} does not come up on port {port} of {listen}; {log} says why.")
 
+    @property
+    def is_sick(self) -> bool:
+        """Whether a full disk has made it refuse messages, although there is room again: only a new start mends it."""
+        log = self._folder / "broker.log"
+        with log.open("rb") as file:
+            file.seek(min(self._log_read, log.stat().st_size))
+            self._failed = _WRITE_ERROR in file.read() or self._failed
+            self._log_read = file.tell()
+        return self._failed and shutil.disk_usage(self._folder).free > _ROOM_BYTES
+
     def stop(self) -> None:
         """End it, if it runs."""
+        self._failed = False
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

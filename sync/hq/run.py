@@ -132,8 +132,8 @@ def keep(broker: Broker, store: Store) -> None:
     # The receiver says why the store fails; whoever was let in stays, as no revocation can have been written either.
     with contextlib.suppress(StoreFailed):
         broker.admit(store.enrolled())
-    if broker.pid is None:
-        log.warning("the broker ended and is started again")
+    if broker.pid is None or broker.is_sick:
+        log.warning("the broker ended, or a full disk made it sick, and is started again")
         broker.start()
 
 

@@ -1,5 +1,6 @@
 """HQ's receiver and broker, with real processes: what arrives, who may speak, and what a kill costs."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -9,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync.envelope import Row, pack
+from tests.faults.parts import Disk, can_mount
 from tests.hq.running import MqttClient, RunningHq, enrol, feed, make_site, start_link
 from tests.sync.site_end import Journal
 from tests.waiting import until
@@ -118,3 +120,32 @@ def test_nothing_is_lost_doubled_or_altered_when_any_part_is_killed(tmp_path: Pa
         link.wait()
         hq.kill()
         journal.close()
+
+
+@pytest.mark.skipif(not can_mount(), reason="a small disk of its own needs the right to mount")
+def test_while_hq_s_disk_is_full_nothing_is_acknowledged_and_nothing_is_lost(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "hq", 64)
+    hq = RunningHq(tmp_path / "hq")
+    site = tmp_path / "site"
+    journal = Journal(site / "data" / "journal.db")
+    try:
+        hq.start()
+        site.joinpath("site.toml").write_text('name = "mine-3"\n', "utf-8")
+        assert enrol(site, hq.invite("mine-3")).returncode == 0
+        link = start_link(site)
+        try:
+            journal.add("day", 10)
+            until(lambda: hq.ids() == journal.ids(), "HQ takes records")
+            disk.fill()
+            for _ in range(20):
+                journal.add("day", 100)
+            until(lambda: "does not work now" in hq.said(), "HQ says that its disk is full", timeout_s=40)
+            disk.free()
+            until(lambda: hq.ids() == journal.ids(), "HQ has what the journal has", timeout_s=60)
+        finally:
+            link.kill()
+            link.wait()
+    finally:
+        hq.kill()
+        journal.close()
+        subprocess.run(["umount", "-l", str(disk.folder)], check=True)
