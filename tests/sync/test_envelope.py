@@ -184,7 +184,7 @@ def test_the_site_does_not_send_what_hq_would_refuse() -> None:
         ([], "at least one"),
         (gap, "the rows have no gaps"),
         ([large], "at most 1048576 travel"),
-        (rows_of([{}] * (MAX_ROWS + 1)), "length <= 500"),
+        (rows_of([{}] * (MAX_ROWS + 1)), "length <= 1000"),
         ([Row(1, "event", ID, 7, "boot", 8, msgspec.Raw(b"\x81"))], "rows"),
         ([Row(1, "a kind", ID, 7, "boot", 8, msgspec.Raw(b"\x80"))], r"a-z_"),
     ):
