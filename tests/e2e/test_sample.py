@@ -55,10 +55,13 @@ def test_headquarters_has_every_record_and_the_page_its_evidence(
     mqtt_port, page_port = free_port(), free_port()
     site = make_site("site", bus=True, hq_port=mqtt_port)
     hq_folder = tmp_path / "hq"
-    key = (site / "secrets" / "site.pub").read_text().strip()
-    subprocess.run([*OUTSTATION, "hq", "enrol", "--dir", str(hq_folder), "sample-mine", key], check=True)
     hq_command = ["hq", "run", "--dir", str(hq_folder), "--port", str(page_port), "--mqtt-port", str(mqtt_port)]
-    hq = subprocess.Popen([*OUTSTATION, *hq_command], stdout=subprocess.DEVNULL)
+    hq = subprocess.Popen([*OUTSTATION, *hq_command, "--enrol-port", "0"], stdout=subprocess.PIPE)
+    assert hq.stdout is not None
+    assert b"http://" in hq.stdout.readline()
+    invite = [*OUTSTATION, "hq", "invite", "sample-mine", "--dir", str(hq_folder)]
+    code = subprocess.run(invite, check=True, capture_output=True, text=True).stdout.split()[-1]
+    subprocess.run([*OUTSTATION, "sync", "enrol", str(site), code], check=True, capture_output=True)
     daemon = subprocess.Popen([*OUTSTATION, "run", str(site)])
     page = f"http://127.0.0.1:{read_site(site).settings.web.port}"
 
@@ -95,6 +98,7 @@ def test_headquarters_has_every_record_and_the_page_its_evidence(
         for process in (daemon, hq):
             process.terminate()
         assert [process.wait(30) for process in (daemon, hq)] == [0, 0]
+        hq.stdout.close()
 
 
 def in_outbox(site: Path) -> list[tuple[object, ...]]:
