@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from tests.faults.hostile import Hostile
 from tests.faults.parts import OUTSTATION, Clock, Disk, Part
 from tests.faults.proxy import Line, Proxy
 from tests.faults.schedule import Fault
-from tests.waiting import free_port
+from tests.waiting import answers
 
 SITE = "mine-7"
 SITE_DISK_MB, HQ_DISK_MB = 48, 96
@@ -66,8 +67,8 @@ class World:
             "hq disk": Disk(self.hq_folder, HQ_DISK_MB) if disks else None,
         }
         self.clock = Clock(folder / "clock")
-        self.line = Proxy(free_port(), free_port())
-        self.page_port = free_port()
+        self.line = Proxy(_port(), _port())
+        self.page_port = _port()
         self._make()
         self.hq = Part(
             "HQ",
@@ -323,6 +324,14 @@ class World:
         at_s = time.monotonic() - self._began_s if self._began_s else 0.0
         with (self.folder / "faults.log").open("a", encoding="utf-8") as log:
             log.write(f"{at_s:8.3f} {what}\n")
+
+
+def _port() -> int:
+    """A port of ours for the whole round: below those from which the kernel gives connections theirs, or one of them
+    could take it while the part that listens there is down."""
+    while answers(port := random.SystemRandom().randrange(10_000, 32_000)):
+        pass
+    return port
 
 
 def _environment() -> dict[str, str]:
