@@ -114,8 +114,11 @@ class Link:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        # Bounded, so that whoever cannot keep up slows the broker down instead of filling the memory.
-        self._words: queue.Queue[Word] = queue.Queue(MAX_UNHEARD)
+        self._words: queue.SimpleQueue[Word] = queue.SimpleQueue()
+        # Messages are bounded, so that whoever cannot keep up slows the broker down instead of filling the memory. The
+        # word that an envelope arrived must never wait: paho holds a lock while it gives it that `publish` needs, and
+        # there are no more of them than envelopes under way.
+        self._room = threading.Semaphore(MAX_UNHEARD)
         self._closing = threading.Event()
         self._hurried = threading.Event()
         self._connection: _Connection | None = None
@@ -134,6 +137,9 @@ class Link:
                 heard.append(self._words.get_nowait())
         except queue.Empty:
             pass
+        for word in heard:
+            if isinstance(word, Received):
+                self._room.release()
         return heard
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
@@ -180,12 +186,10 @@ class Link:
         self._say(Up(connection.name))
 
     def _say(self, word: Word) -> None:
-        while not self._closing.is_set():
-            try:
-                self._words.put(word, timeout=0.5)
-            except queue.Full:
-                continue
-            return
+        while isinstance(word, Received) and not self._room.acquire(timeout=0.5):
+            if self._closing.is_set():
+                return
+        self._words.put(word)
 
 
 class _Connection:
