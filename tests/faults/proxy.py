@@ -59,6 +59,8 @@ class Proxy:
     def __init__(self, port: int, target_port: int) -> None:
         self.port = port
         self.line = Line()
+        self.passed: dict[Direction, int] = {"up": 0, "down": 0}
+        """Bytes that came from either end."""
         self.target_port = target_port
         self._connections: set[_Connection] = set()
         self._loop = asyncio.new_event_loop()
@@ -149,6 +151,7 @@ class Proxy:
         writing = asyncio.ensure_future(self._write(connection, queue, writer, way))
         try:
             while data := await reader.read(CHUNK_BYTES):
+                self.passed[way] += len(data)
                 await queue.put((self._loop.time() + self.line.delay_s, data))
             await queue.put((self._loop.time(), b""))
             await writing

@@ -3,43 +3,51 @@
 import threading
 from pathlib import Path
 
-from sync.link import Arrived, Link, Plan, Up, Word
+from sync.link import MAX_UNHEARD, Arrived, Link, Plan, Received, Up, Word
 from tests.sync.site_end import Broker
 from tests.waiting import until
 
-MESSAGES = 4000
+MESSAGES = 2 * MAX_UNHEARD
+
+
+class End:
+    """A link to the broker, and what was heard of it."""
+
+    def __init__(self, port: int, name: str, subscription: str) -> None:
+        self.link = Link(
+            Plan(
+                hosts=("127.0.0.1",),
+                port=port,
+                client_id=name,
+                subscriptions=(subscription,),
+                will_topic=f"test/{name}/state",
+                last_will=lambda connection: connection.encode(),
+            )
+        )
+        self._heard: list[Word] = []
+        self.link.start()
+        until(lambda: self.count(Up), f"{name} is connected")
+
+    def count(self, kind: type[Word]) -> int:
+        """How many words of a kind were heard."""
+        self._heard.extend(self.link.words(0.1))
+        return sum(isinstance(word, kind) for word in self._heard)
 
 
 def test_publishing_goes_on_while_nobody_listens(tmp_path: Path) -> None:
     broker = Broker(tmp_path / "broker")
-    plan = Plan(
-        hosts=("127.0.0.1",),
-        port=broker.port,
-        client_id="test",
-        subscriptions=("test/ack",),
-        will_topic="test/state",
-        last_will=lambda name: name.encode(),
-    )
-    link = Link(plan)
-    link.start()
-    heard: list[Word] = []
-
-    def count(kind: type[Word]) -> int:
-        heard.extend(link.words(0.1))
-        return sum(isinstance(word, kind) for word in heard)
-
-    def publish() -> None:
-        for _ in range(MESSAGES):
-            assert link.publish("test/up", bytes(200)) is not None
-
+    site, other = End(broker.port, "site", "test/ack"), End(broker.port, "other", "test/up")
     try:
-        until(lambda: count(Up), "it is connected")
-        # The broker's word on each comes while we are still publishing, and we do not listen.
-        publishing = threading.Thread(target=publish, daemon=True)
-        publishing.start()
-        publishing.join(30)
-        assert not publishing.is_alive(), "it stands still: the connection's thread waits for us, and we for it"
-        until(lambda: count(Arrived) == MESSAGES, "the broker has all of them")
+        for _ in range(MESSAGES):
+            assert site.link.publish("test/up", b"envelope") is not None
+        # The broker has them and has said so, and nobody at the site has listened.
+        until(lambda: other.count(Received) == MESSAGES, "the broker has all of them")
+        one_more = threading.Thread(target=site.link.publish, args=("test/up", b"one more"), daemon=True)
+        one_more.start()
+        one_more.join(10)
+        assert not one_more.is_alive(), "it stands still: the connection's thread waits for us, and we for it"
+        until(lambda: site.count(Arrived) == MESSAGES + 1, "the site hears of all")
     finally:
-        link.close()
+        site.link.close()
+        other.link.close()
         broker.stop()
