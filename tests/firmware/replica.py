@@ -121,8 +121,10 @@ class Replica:
         return int(children[0]) if children else None
 
     def state(self) -> State:
-        """What it has written down of how it goes."""
-        return msgspec.json.decode((self.site / "data" / "replica" / "state.json").read_bytes(), type=State)
+        """What it has written down of how it goes, once it has."""
+        path = self.site / "data" / "replica" / "state.json"
+        until(path.exists, "it has written down how it goes", DEADLINE_S)
+        return msgspec.json.decode(path.read_bytes(), type=State)
 
     def kill(self) -> None:
         """End it, and with it litestream, as a power cut would."""
