@@ -65,6 +65,7 @@ def test_health_is_what_the_gateway_says_of_itself(site: Running) -> None:
         "writer_waiting": 0,
         "outbox": {"now": 3, "day": 41, "bulk": 0},
         "refusals": 2,
+        "replica": None,
     }
 
 
