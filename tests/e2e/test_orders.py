@@ -2,6 +2,7 @@
 what came."""
 
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +18,10 @@ from edge.activation import MOST_STARTS, Trial
 from edge.errors import JournalError
 from edge.site import Site, read_site
 from edge.store.database import open_read_only
+from models.store import SHIPPED
 from tests.e2e.conftest import OUTSTATION
 from tests.edge.test_orders import pack_file, stage
+from tests.hq.running import RunningHq, enrol
 from tests.waiting import until
 
 SEED = 20261123
@@ -202,3 +205,38 @@ def test_a_playbook_with_which_the_gateway_cannot_start_is_rolled_back(site: Sit
         remark = next(view["remark"] for view in client.get("/api/orders").json() if view["id"] == order)
         assert "cannot start" in remark
     assert site.playbook.read_bytes() == old
+
+
+def test_the_whole_way_down_and_the_report_back_with_hq_the_link_and_the_gateway_killed(
+    site: Site, tmp_path: Path
+) -> None:
+    hq = RunningHq(tmp_path / "hq")
+    hq.start()
+    try:
+        assert enrol(site.folder, hq.invite(site.settings.name)).returncode == 0
+        playbook = tmp_path / "new.toml"
+        playbook.write_bytes(other_playbook(site))
+        big = tmp_path / "big-pack"
+        shutil.copytree(SHIPPED / "device-anomaly", big)
+        name = site.settings.name
+        hq.command("send", name, "playbook", str(playbook))
+        hq.command("send", name, "pack", str(big))
+        for _ in range(3):
+            start_and_kill(site, lambda: until(lambda: list(site.downlink.glob("*/content*")), "something came", 60))
+            hq.kill()
+            hq.start()
+
+        def told() -> dict[str, str]:
+            lines = hq.command("orders", "--json").splitlines()
+            return {view["kind"]: view["state"] for view in map(msgspec.json.decode, lines)}
+
+        with gateway(site) as client:
+            until(lambda: told() == {"playbook": "waiting", "pack": "waiting"}, "HQ knows that both wait", 90)
+            (order,) = [view["id"] for view in client.get("/api/orders").json() if view["kind"] == "playbook"]
+            assert agree(client, order)["state"] == "active"
+            until(lambda: told()["playbook"] == "active", "HQ knows that it is in force", 60)
+            assert site.playbook.read_bytes() == playbook.read_bytes()
+        states = [found for found, _ in story(site, order)]
+        assert states == ["staged", "waiting", "active"]
+    finally:
+        hq.kill()
