@@ -25,8 +25,10 @@ from edge.site import Site
 from edge.sources.bus import Bus
 from edge.sources.inbox import Inbox
 from edge.sources.refused import RefusedFolder
+from edge.store.belongings import keep_files, recognise
 from edge.store.database import number
 from edge.store.journal import Journal
+from edge.store.recovery import take_in
 from edge.upkeep import Upkeep
 from edge.watch import HealthLook, Watchdog
 from edge.web.app import create_app
@@ -89,6 +91,9 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
     loaded = _load(site)
     journal = Journal(site.journal)
     stack.callback(journal.close)
+    recognise(journal, site.site_public_key)
+    take_in(journal, site.from_hq)
+    keep_files(journal, site.folder)
     refused = RefusedFolder(site.refused, journal)
     speech = SpeechModels(site)
     listener = Listener(speech, site.audio, os.cpu_count() or 1, journal.wake)

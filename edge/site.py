@@ -177,6 +177,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "orders"
 
     @property
+    def from_hq(self) -> Path:
+        return self.data / "from-hq.jsonl"
+
+    @property
     def site_public_key(self) -> Path:
         return self.folder / "secrets" / "site.pub"
 

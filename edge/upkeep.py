@@ -1,4 +1,5 @@
-"""Keeps the outbox within its budget while the gateway runs (edge/store/retention.py says what goes)."""
+"""Keeps the outbox within its budget while the gateway runs (edge/store/retention.py says what goes), and the journal's
+copy of the site's files as they are."""
 
 import threading
 
@@ -7,6 +8,7 @@ import structlog
 from edge.errors import JournalError
 from edge.events import now_us
 from edge.site import Site
+from edge.store.belongings import keep_files
 from edge.store.journal import Journal
 from edge.store.linkdb import read_link
 from edge.store.retention import budget_of, trim
@@ -49,6 +51,7 @@ class Upkeep:
         while not self._stopping.wait(wait_s):
             try:
                 wait_s = PAUSE_S if self.step() else SWEEP_S
+                keep_files(self._journal, self._site.folder)
             except JournalError as error:  # the disk is full: what is to go waits too
                 log.error("the outbox cannot be swept", reason=str(error))
                 wait_s = SWEEP_S

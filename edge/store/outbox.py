@@ -42,9 +42,12 @@ def put(connection: apsw.Connection, records: Sequence[Record]) -> None:
 
 
 def begin_epoch(connection: apsw.Connection) -> None:
-    """Number from 1 again, in an epoch that nobody has used: ms since 1970, and 16 random bits."""
+    """Number from 1 again, in an epoch that nobody has used: ms since 1970, and 16 random bits; above those before it,
+    whatever the clock shows."""
     epoch = (now_us() // 1000) << 16 | secrets.randbits(16)
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (str(epoch),))
+    connection.execute(
+        "UPDATE meta SET value = CAST(max(CAST(value AS INTEGER) + 1, ?) AS TEXT) WHERE key = 'epoch'", (epoch,)
+    )
     connection.execute("UPDATE lanes SET last_seq = 0")
 
 
