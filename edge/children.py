@@ -25,13 +25,19 @@ STEADY_S = 60.0
 log = structlog.get_logger()
 
 
+# setpriv has the kernel end a process when its parent dies, but says so only after the fork: a parent that died in
+# between would leave a process behind that nobody ends. So the child looks whether its parent is still the one that
+# started it.
+_WHILE_PARENT_LIVES = ("setpriv", "--pdeathsig", "TERM", "--", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+
+
 class Child:
     """A watched process. `environment` is all that it gets to see of ours."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
         self.starts = 0
-        self._command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
+        self._command = [*_WHILE_PARENT_LIVES, str(os.getpid()), *command]
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
@@ -54,7 +60,7 @@ class Child:
         self._started.wait()
         if self._process is None:
             self._thread.join()
-            raise MissingPart(f"{self._command[4]} cannot be started; install Outstation anew with ./build.sh.")
+            raise MissingPart(f"{self._command[0]} cannot be started; install Outstation anew with ./build.sh.")
 
     def stop(self) -> None:
         """End the process: asked first, killed if it does not listen within ten seconds."""

@@ -5,6 +5,7 @@
 It ends on SIGTERM or SIGINT. No broker, no HQ and no journal yet are all the same to it: it waits.
 """
 
+import secrets
 import signal
 import subprocess
 import sys
@@ -406,7 +407,8 @@ def _work(folder: Path, stopping: threading.Event) -> None:
     plan = Plan(
         hosts=settings.hq.hosts,
         port=settings.hq.port,
-        client_id=f"outstation-{settings.site}",
+        # Whoever connects under a client's id throws that client out, so nobody else may guess it.
+        client_id=f"outstation-{secrets.token_hex(8)}",
         subscriptions=(ack_topic(settings.site), offer_topic(settings.site), chunk_topic(settings.site)),
         will_topic=state_topic,
         last_will=last_will,

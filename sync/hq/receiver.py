@@ -91,6 +91,7 @@ class _Answers:
         self.unknown: defaultdict[str, list[str]] = defaultdict(list)
         self.refused: dict[str, str] = {}
         self.introduced: dict[str, State] = {}
+        self.present: set[str] = set()
         self.said: list[tuple[str, msgspec.Struct]] = []
         """Have, Offer and Chunk, each for a topic."""
 
@@ -278,6 +279,9 @@ class Receiver:
                     answers.refused[_claimed_site(topic)] = str(fault)
             for site, state in answers.introduced.items():
                 self._introduce(self._store, site, state, at, answers)
+            for site in answers.present:  # with each pulse too: what was just sent should not wait for an introduction
+                offers: list[Offer] = orders.offers(self._store, site)
+                answers.said.extend((offer_topic(site), offer) for offer in offers)
         return answers
 
     def _apply_one(self, store: Store, topic: str, payload: bytes, at: int, answers: _Answers) -> None:
@@ -292,6 +296,8 @@ class Receiver:
                 state = _of(site, unseal(payload, topic, key, State))
                 if store.note_state(state, at):
                     answers.introduced[site] = state
+                if state.state == "up":
+                    answers.present.add(site)
             case UpTopic(what="dictionary"):
                 dictionary = _of(site, unseal(payload, topic, key, Dictionary))
                 store.learn_dictionary(dictionary, at)
@@ -323,8 +329,6 @@ class Receiver:
             dictionaries=store.dictionaries(site)[:_MAX_NAMED],
         )
         answers.said.append((ack_topic(site), have))
-        offers: list[Offer] = orders.offers(store, site)
-        answers.said.extend((offer_topic(site), offer) for offer in offers)
 
 
 class Feed:

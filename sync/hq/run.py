@@ -17,7 +17,7 @@ from litestar import Litestar
 from sync import keys, log
 from sync.broker import Broker, Node, nats_password
 from sync.certificates import Authority, certify_broker, open_authority
-from sync.errors import LinkPartMissing
+from sync.errors import LinkPartMissing, LinkSettingsError
 from sync.hq import enrolment, page
 from sync.hq.errors import StoreFailed
 from sync.hq.receiver import Brokers, Receiver
@@ -130,11 +130,14 @@ def prepare(secrets: Path, hosts: tuple[str, ...]) -> Authority:
 def keep(broker: Broker, store: Store) -> None:
     """Start the broker again if it has ended, and let in whom the store names."""
     # The receiver says why the store fails; whoever was let in stays, as no revocation can have been written either.
-    with contextlib.suppress(StoreFailed):
+    with contextlib.suppress(StoreFailed, LinkSettingsError):
         broker.admit(store.enrolled())
     if broker.pid is None or broker.is_sick:
         log.warning("the broker ended, or a full disk made it sick, and is started again")
-        broker.start()
+        try:
+            broker.start()
+        except (LinkPartMissing, LinkSettingsError) as fault:  # the disk is full: it is tried again
+            log.error("the broker cannot be started now", reason=str(fault))
 
 
 def at(host: str, port: int) -> str:
