@@ -1,5 +1,6 @@
 """How the link opens SQLite: apsw brings a library of its own, so no file is ever open by two libraries at once."""
 
+import time
 from pathlib import Path
 
 import apsw
@@ -12,8 +13,16 @@ def open_to_write(path: Path) -> apsw.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.execute("PRAGMA journal_mode = WAL")
-    return connection
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return connection
+        except apsw.BusyError:
+            # Two that open a new file at once: SQLite does not wait here, whatever its time-out is.
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
 
 
 def open_to_read(path: Path) -> apsw.Connection:

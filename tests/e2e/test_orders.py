@@ -231,7 +231,8 @@ def test_the_whole_way_down_and_the_report_back_with_hq_the_link_and_the_gateway
             return {view["kind"]: view["state"] for view in map(msgspec.json.decode, lines)}
 
         with gateway(site) as client:
-            until(lambda: told() == {"playbook": "waiting", "pack": "waiting"}, "HQ knows that both wait", 90)
+            # An offer that was lost with a killed part comes again with the next pulse, a minute later.
+            until(lambda: told() == {"playbook": "waiting", "pack": "waiting"}, "HQ knows that both wait", 240)
             (order,) = [view["id"] for view in client.get("/api/orders").json() if view["kind"] == "playbook"]
             assert agree(client, order)["state"] == "active"
             until(lambda: told()["playbook"] == "active", "HQ knows that it is in force", 60)
