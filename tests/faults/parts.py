@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,11 +133,9 @@ class Disk:
 
 def can_mount() -> bool:
     """Whether this process may mount: it runs in a mount namespace of its own, or as root."""
-    program = "mkdir -p $0 && mount -t tmpfs none $0 && umount $0"
-    folder = f"/tmp/outstation-faults-{os.getpid()}"
-    tried = subprocess.run(["sh", "-c", program, folder], capture_output=True, check=False)
-    with contextlib.suppress(OSError):
-        Path(folder).rmdir()
+    with tempfile.TemporaryDirectory() as folder:
+        program = "mount -t tmpfs none $0 && umount $0"
+        tried = subprocess.run(["sh", "-c", program, folder], capture_output=True, check=False)
     return tried.returncode == 0
 
 
