@@ -11,7 +11,6 @@ How it goes lies in data/replica/state.json (State), written when it changes; it
 
 import fcntl
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ import apsw
 import msgspec
 
 from sync import log
+from sync.ending import ending
 from sync.errors import LinkSettingsError, SyncError
 from sync.litestream import Litestream, end, read_target
 from sync.notify import Notify
@@ -264,11 +264,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m sync.replica SITE_DIR", file=sys.stderr)
         return 2
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     try:
-        keep(Path(arguments[0]), stopping, Limits())
+        keep(Path(arguments[0]), ending(), Limits())
     except SyncError as fault:
         print(fault, file=sys.stderr)
         return fault.exit_code

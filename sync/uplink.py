@@ -6,7 +6,6 @@ It ends on SIGTERM or SIGINT. No broker, no HQ and no journal yet are all the sa
 """
 
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sync import keys, log
 from sync.dictionary import LEAST_ROWS
 from sync.downlink import Downlink
+from sync.ending import ending
 from sync.envelope import dictionary_id
 from sync.errors import LinkPartMissing, LinkSettingsError, MessageInvalid, SyncError
 from sync.introduction import Introduction
@@ -373,11 +373,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m sync.uplink SITE_DIR", file=sys.stderr)
         return 2
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     try:
-        _work(Path(arguments[0]), stopping)
+        _work(Path(arguments[0]), ending())
     except SyncError as fault:
         print(fault, file=sys.stderr)
         return fault.exit_code

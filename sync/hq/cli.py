@@ -1,7 +1,5 @@
 """`outstation hq`: HQ's receiver and page, and which sites it takes records from."""
 
-import signal
-import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sync import certificates, enrol
+from sync.ending import ending
 from sync.errors import LinkPartMissing, LinkSettingsError
 from sync.hq import orders_cli
 from sync.hq.reader import Reader, SiteView
@@ -115,7 +114,7 @@ def run_command(
         enrol_port=enrol_port,
         brokers=brokers,
     )
-    run(place, _stopping(), lambda address: click.echo(f"HQ's page: {address}"))
+    run(place, ending(), lambda address: click.echo(f"HQ's page: {address}"))
 
 
 @hq.command("broker")
@@ -174,7 +173,7 @@ def broker_command(
         nats_port=nats_port,
         cluster=Cluster(port=cluster_port, routes=routes),
     )
-    run_node(folder / name, folder / "secrets", store or store_path(folder), node, hosts, _stopping())
+    run_node(folder / name, folder / "secrets", store or store_path(folder), node, hosts, ending())
 
 
 @hq.command()
@@ -257,13 +256,6 @@ def restore_command(site: str, to: Path, url: str | None, folder: Path, store: s
 
 for _command in orders_cli.COMMANDS:
     hq.add_command(_command)
-
-
-def _stopping() -> threading.Event:
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return stopping
 
 
 def _table(found: list[SiteView]) -> Table:
