@@ -9,7 +9,7 @@ import time
 import uuid
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import uuid_utils
@@ -55,7 +55,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="call"):
-    """A recorded call. `audio` is the file's name in data/audio; `channels` names who speaks on each track."""
+    """A recorded call. `audio` is the file's name in data/audio, `sha256` that of its bytes (hexadecimal); `channels`
+    names who speaks on each track."""
 
     audio: str
     duration_s: float
@@ -65,6 +66,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cal
     customer: str = ""
     agent: str = ""
     direction: Literal["in", "out", ""] = ""
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")] = ""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="reading"):
@@ -74,11 +76,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="note"):
-    """What somebody wrote down about a customer or a device."""
+    """What somebody wrote down about a customer or a device. `key` is the sender's own name for it ('': none)."""
 
     text: str
     author: str
     language: str = ""
+    key: str = ""
 
 
 class Event(Record, frozen=True, kw_only=True):
@@ -90,6 +93,17 @@ class Event(Record, frozen=True, kw_only=True):
     received_at: int
     boot_id: str
     data: Call | Reading | Note
+
+    @property
+    def once(self) -> bytes | None:
+        """The key under which a recording or a note is accepted only once, here and on the box that takes this one's
+        place; None: it has none of its own."""
+        match self.data:
+            case Call(sha256=sha256) if sha256:
+                return bytes.fromhex(sha256)
+            case Note(key=key) if key:
+                return f"note/{key}".encode()
+        return None
 
 
 # ---- what was perceived in it --------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ _CALL = Call(
     customer="Red Ridge",
     agent="Anna",
     direction="in",
+    sha256="0f" * 32,
 )
 _WORD = Word(text="budget", start_s=1.0, end_s=1.4, confidence=0.9)
 _UTTERANCE = Utterance(
@@ -78,7 +79,7 @@ _TALK = Talk(talk_share={"agent": 0.6}, words_per_minute={"agent": 120.0}, pause
 SAMPLES: list[Record] = [
     an_event(_CALL),
     an_event(Reading(values={"a": 1.0, "b": -2.5})),
-    an_event(Note(text="绞车有异响", author="李工", language="zh")),
+    an_event(Note(text="绞车有异响", author="李工", language="zh", key="phone-7/12")),
     Signal(at=AT, event_id="e", subject="s", data=_UTTERANCE),
     Signal(at=AT, event_id="e", subject="s", data=_TALK),
     Signal(at=AT, event_id="e", subject="s", data=Window(features={"t": {"z": 3.0}})),

@@ -143,8 +143,8 @@ class Inbox:
         digest = sha256_of(path)
         kept = self._site.audio / f"{digest[:32]}{path.suffix.lower()}"
         _keep_copy(path, kept)
-        event = self._call_event(path, info, sidecar, kept)
-        new = self._journal.accept([Offer(events=[(bytes.fromhex(digest), event)])]).result()
+        event = self._call_event(path, info, sidecar, kept, digest)
+        new = self._journal.accept([Offer(events=[(event.once, event)])]).result()
         if not new:
             log.info("this recording was accepted before", file=path.name)
         path.unlink()
@@ -173,7 +173,7 @@ class Inbox:
             raise Refused(f"{path.name}: channels: two tracks have one name; give each its own.")
         return sidecar
 
-    def _call_event(self, path: Path, info: AudioInfo, sidecar: SideCar, kept: Path) -> Event:
+    def _call_event(self, path: Path, info: AudioInfo, sidecar: SideCar, kept: Path, digest: str) -> Event:
         received_at = now_us()
         if sidecar.start is not None:
             at = parse_time(sidecar.start, self._site.zone)
@@ -195,6 +195,7 @@ class Inbox:
                 customer=sidecar.customer,
                 agent=sidecar.agent,
                 direction=sidecar.direction,
+                sha256=digest,
             ),
         )
 

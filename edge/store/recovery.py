@@ -69,6 +69,8 @@ def _insert(connection: apsw.Connection, records: list[Record]) -> int:
             case Event():
                 first -= 1
                 connection.execute("UPDATE events SET seq = ? WHERE id = ?", (first, record.id))
+                if record.once is not None:  # whoever did not hear that the old box took it offers it again
+                    connection.execute("INSERT OR IGNORE INTO offers VALUES (?)", (record.once,))
                 if tag_of(record) == "call":  # its sound is not here, and what it said was heard on the old box
                     connection.execute("INSERT INTO transcripts VALUES (?, 1, '{}')", (record.id,))
             case Decision():

@@ -53,10 +53,9 @@ async def add_note(parts: Parts, data: JSONBody[NewNote]) -> Response[Accepted]:
         subject=data.subject.strip(),
         received_at=now,
         boot_id=parts.journal.boot_id,
-        data=Note(text=data.text, author=data.author.strip(), language=data.language),
+        data=Note(text=data.text, author=data.author.strip(), language=data.language, key=data.key),
     )
-    key = f"note/{data.key}".encode() if data.key else None
-    new = await asyncio.wrap_future(parts.journal.accept([Offer(events=[(key, event)])]))
+    new = await asyncio.wrap_future(parts.journal.accept([Offer(events=[(event.once, event)])]))
     if not new:
         return Response(Accepted(id=None, already=True), status_code=200)
     return Response(Accepted(id=event.id, already=False), status_code=201)

@@ -6,10 +6,10 @@ import msgspec
 
 from edge.act.channels import Channels
 from edge.act.countdown import Countdown
-from edge.events import Decision, Note, Record, Transition, now_us
+from edge.events import Decision, Event, Note, Reading, Record, Transition, now_us
 from edge.store.belongings import keep_files, recognise
 from edge.store.database import number
-from edge.store.journal import Conclusions, Journal
+from edge.store.journal import Conclusions, Journal, Offer
 from edge.store.recovery import take_in
 from edge.store.rows import kind_of
 from tests.records import SAMPLES, an_action, an_event
@@ -52,6 +52,17 @@ def test_a_start_that_was_interrupted_takes_in_nothing_twice(journal: Journal, t
     path.write_bytes(content)
     assert take_in(journal, path) == 0
     assert take_in(journal, tmp_path / "absent.jsonl") == 0
+
+
+def test_what_the_old_box_took_is_not_taken_again_from_somebody_who_did_not_hear_of_it(
+    journal: Journal, tmp_path: Path
+) -> None:
+    path = tmp_path / "from-hq.jsonl"
+    taken = [one for one in SAMPLES if isinstance(one, Event) and not isinstance(one.data, Reading)]
+    path.write_bytes(lines([*taken]))
+    assert take_in(journal, path) == 2
+    again = [an_event(event.data) for event in taken]
+    assert journal.accept([Offer(events=[(event.once, event) for event in again])]).result() == []
 
 
 def test_an_action_that_was_done_on_the_old_box_is_not_done_again(journal: Journal, tmp_path: Path) -> None:
