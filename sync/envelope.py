@@ -36,7 +36,7 @@ _LENGTH_BYTES = 2
 _SIGNATURE_BYTES = 64
 # What the key signs here can never pass for something else that it signs.
 _CONTEXT = b"outstation envelope v2\n"
-_ZSTD_LEVEL = 3
+_ZSTD_LEVEL = 6  # a tenth smaller than 3; a link is dearer than the 2 µs a record that it costs
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

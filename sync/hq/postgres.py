@@ -109,6 +109,8 @@ class Postgres(Database):
     def _connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
         connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
         connection.adapters.register_loader("json", TextLoader)
+        # A plan that was kept from when a table was small reads all of it ever after.
+        connection.execute("SET plan_cache_mode = force_custom_plan")
         if not self._write:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         return connection
