@@ -48,6 +48,8 @@ class Truth:
         self.places: dict[str, Place] = {}
         self.notes: Counter[str] = Counter()
         self.readings = 0
+        self.unseen = 0
+        """Records of a box that was destroyed, which neither HQ nor the replica had heard of."""
 
     def look(self, journal: Path) -> None:
         """Learn what is there now. A journal that is not there yet says nothing."""
@@ -68,6 +70,31 @@ class Truth:
         self.places.update({id: (epoch, lane, seq) for epoch, lane, seq, id in rows})
         self.notes = Counter(_column(connection, "SELECT data ->> 'text' FROM events WHERE kind = 'note'"))
         self.readings = _column(connection, "SELECT count(*) FROM events WHERE kind = 'reading'")[0]
+
+    def mourn(self, restored: Path, held: "Held", reported: dict[tuple[int, str], int]) -> set[str]:
+        """The box is gone, and the one that took its place has the journal `restored`.
+
+        Forget what nobody could know of: what neither that journal nor HQ has, and whose number is above the newest
+        that the site had `reported`, by epoch and lane. Gives the texts of the notes that are in neither, whether HQ
+        can name them or not.
+        """
+        there = Truth()
+        there.look(restored)
+        at_hq = {id for _, _, id, _ in held.rows}
+        gone = self.records.keys() - there.records.keys() - at_hq
+        notes = {text for id in gone if (text := _note_of(self.records[id]))}
+        for id in gone:
+            epoch, lane, seq = self.places.get(id, NOWHERE)
+            if seq > reported.get((epoch, lane), 0):
+                del self.records[id]
+                self.unseen += 1
+        self.readings = there.readings
+        return notes
+
+
+def _note_of(record: tuple[str, Any]) -> str:
+    kind, content = record
+    return str(content["data"]["text"]) if kind == "event" and content["data"]["kind"] == "note" else ""
 
 
 _WITHOUT_READINGS: dict[Any, str] = {Event: "WHERE kind <> 'reading'"}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.faults import headquarters
 from tests.faults.compare import Verdict
 from tests.faults.parts import can_mount, can_set_clock
 from tests.faults.schedule import KINDS, Fault, schedule
@@ -41,6 +42,11 @@ def command(folder: Path, number: int, seed: int, count: int) -> list[str]:
     return [*namespaces(), sys.executable, "-m", "tests.faults.one_round", *arguments]
 
 
+def hq_of(number: int) -> headquarters.Kind:
+    """The HQ of a round: every other one has the one that ships."""
+    return "shipped" if number % 2 else "plain"
+
+
 def skipped() -> dict[str, str]:
     """The kinds of fault that cannot be done here, and why."""
     reasons: dict[str, str] = {}
@@ -54,10 +60,10 @@ def skipped() -> dict[str, str]:
 
 def play(folder: Path, number: int, seed: int, count: int) -> Round:
     """Do a round of `count` faults in a new `folder`, and judge it; what a person needs to look into stays there."""
-    without = skipped()
-    faults = schedule(seed, count, frozenset(without))
+    without, hq = skipped(), hq_of(number)
+    faults = schedule(seed, count, frozenset(without) | {kind.name for kind in KINDS if kind.hq not in ("", hq)})
     began_s = time.monotonic()
-    world = World(folder, seed, disks="fill HQ's disk" not in without)
+    world = World(folder, seed, hq, disks="fill HQ's disk" not in without)
     try:
         world.start()
         world.suffer(faults)
@@ -77,6 +83,7 @@ def play(folder: Path, number: int, seed: int, count: int) -> Round:
         doubled=len(verdict.doubled),
         altered=len(verdict.altered),
         named=len(verdict.named),
+        unseen=world.truth.unseen,
         took_s=round(time.monotonic() - began_s, 1),
         drain_s=round(drain_s, 1),
         misdated=len(verdict.misdated),

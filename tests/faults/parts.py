@@ -37,6 +37,10 @@ class Part:
         """Its process, while it lives."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
+    def said(self) -> str:
+        """All that it has written."""
+        return self._log.read_text("utf-8", errors="replace") if self._log.exists() else ""
+
     def start(self) -> None:
         """Have it run from now on."""
         self._wanted = True

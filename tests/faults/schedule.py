@@ -10,11 +10,13 @@ Part = Literal["site", "hq", "line", "site disk", "hq disk", "clock", "broker's 
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of fault: what it is done to, how often it is drawn, and how long it lasts (s)."""
+    """A kind of fault: what it is done to, how often it is drawn, how long it lasts (s), and with which HQ alone it can
+    be done ('': with any)."""
 
     name: str
     part: Part
     weight: int
+    hq: Literal["plain", "shipped", ""] = ""
     shortest_s: float = 0.0
     longest_s: float = 0.0
 
@@ -35,9 +37,9 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="half-open, from HQ", part="line", weight=3, shortest_s=0.5, longest_s=2.0),
     Kind(name="garble, from the site", part="line", weight=4, shortest_s=0.1, longest_s=0.5),
     Kind(name="garble, from HQ", part="line", weight=4, shortest_s=0.1, longest_s=0.5),
-    Kind(name="alter envelopes at the broker", part="broker's traffic", weight=4),
-    Kind(name="repeat envelopes at the broker", part="broker's traffic", weight=4),
-    Kind(name="forge HQ's words", part="broker's traffic", weight=4),
+    Kind(name="alter envelopes at the broker", part="broker's traffic", weight=4, hq="plain"),
+    Kind(name="repeat envelopes at the broker", part="broker's traffic", weight=4, hq="plain"),
+    Kind(name="forge HQ's words", part="broker's traffic", weight=4, hq="plain"),
     Kind(name="fill the site's disk", part="site disk", weight=5, shortest_s=0.5, longest_s=3.0),
     Kind(name="fill HQ's disk", part="hq disk", weight=5, shortest_s=0.5, longest_s=3.0),
     Kind(name="clock an hour back", part="clock", weight=3, shortest_s=0.5, longest_s=4.0),
@@ -46,6 +48,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="HQ falls back to an older copy", part="hq", weight=2),
     Kind(name="the broker's store is wiped", part="hq", weight=2),
     Kind(name="link.db is lost", part="site", weight=2),
+    Kind(name="the box is lost and restored", part="site", weight=4, hq="shipped"),
 )
 NAMES = tuple(kind.name for kind in KINDS)
 

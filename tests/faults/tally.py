@@ -12,8 +12,8 @@ _BEGIN, _END = "<!-- tally: written by ./build.sh faults -->\n", "<!-- end of th
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """A round that was judged. `skipped` are kinds that could not be done here; `kept` is where the folders of a bad
-    round lie."""
+    """A round that was judged. `named` are records that HQ knows to be gone; `unseen` those of a box that was destroyed
+    which neither HQ nor the replica had heard of; `kept` is where the folders of a bad round lie."""
 
     number: int
     seed: int
@@ -26,6 +26,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     misdated: int
     took_s: float
     drain_s: float
+    unseen: int = 0
     remarks: tuple[str, ...] = ()
     kept: str = ""
 
@@ -94,13 +95,15 @@ def table(tally: Tally) -> str:
     ]
     total = {name: sum(getattr(round, name) for round in tally.rounds) for name in cost}
     lines.append(f"| **all** | **{tally.done:,}** | {total['lost']} | {total['doubled']} | {total['altered']} |")
-    records, named = (sum(getattr(round, name) for round in tally.rounds) for name in ("records", "named"))
+    records, named, unseen = (
+        sum(getattr(round, name) for round in tally.rounds) for name in ("records", "named", "unseen")
+    )
     took_s = sum(round.took_s for round in tally.rounds)
     drains = sorted(round.drain_s for round in tally.rounds)
     lines += [
         "",
         f"Seed {tally.seed}, {len(tally.rounds)} rounds, {records:,} records compared, {named} of them gone "
-        f"and named; {took_s / max(1, tally.done):.2f} s a fault in a round. HQ had everything within "
+        f"and named, {unseen} unseen; {took_s / max(1, tally.done):.2f} s a fault in a round. HQ had everything within "
         f"{drains[len(drains) // 2] if drains else 0:.0f} s of a round's end in half of the rounds, "
         f"{drains[-1] if drains else 0:.0f} s in the slowest.",
     ]

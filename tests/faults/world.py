@@ -1,20 +1,18 @@
 """One small world: a site, a bad line and an HQ, all of them the real programs, in a folder of its own."""
 
 import contextlib
-import os
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import httpx
 
 from edge.site import make_site
-from sync import keys
-from tests.faults import plain_hq
+from tests.faults import headquarters
 from tests.faults.compare import Held, Truth, Verdict, judge
 from tests.faults.feed import Feed
 from tests.faults.hostile import Hostile
@@ -42,23 +40,33 @@ port = {page_port}
 [inbox]
 settle_seconds = 0.1
 
+[disk]
+low_mb = 2
+floor_mb = 1
+keep_readings_hours = 1e6
+
 [hq]
 hosts = ["127.0.0.1"]
 port = {line_port}
 """
+REPLICA_TOML = """
+[replica]
+url = "file://{folder}"
+"""
 
 
 class World:
-    """A site and its HQ in `folder`; `seed` decides what is fed. With `disks` each of the two has a small disk of its
-    own, for which the process must be allowed to mount."""
+    """A site and its HQ in `folder`; `seed` decides what is fed. Beside an HQ that ships the site has a replica. With
+    `disks` site and HQ each have a small disk, for which the process must be allowed to mount."""
 
-    def __init__(self, folder: Path, seed: int, *, disks: bool) -> None:
+    def __init__(self, folder: Path, seed: int, hq: headquarters.Kind, *, disks: bool) -> None:
         self.folder = folder
         self.truth = Truth()
         self.remarks: list[str] = []
         self._seed = seed
         self._began_s = 0.0
         self._snapshot_s = 0.0
+        self._readings_gone = 0
         folder.mkdir(parents=True)
         self.site = folder / "site"
         self.hq_folder = folder / "hq"
@@ -69,28 +77,27 @@ class World:
         self.clock = Clock(folder / "clock")
         self.line = Proxy(_port(), _port())
         self.page_port = _port()
-        self._make()
-        self.hq = Part(
-            "HQ",
-            [sys.executable, "-m", "tests.faults.plain_hq", str(self.hq_folder), str(self.line.target_port)],
-            folder / "hq.log",
-            _environment(),
-        )
+        self.hq = getattr(headquarters, hq)(self.hq_folder, self.line.target_port, folder / "hq.log")
         self.gateway = Part(
             "daemon", [*OUTSTATION, "run", str(self.site)], folder / "site.log", self.clock.environment()
         )
-        self.hostile = Hostile(self.line.target_port, SITE, seed)
+        self._make(hq)
+        self.hostile = Hostile(self.line.target_port, SITE, seed) if hq == "plain" else None
         self.feed = Feed(f"http://127.0.0.1:{self.page_port}", self.site / "inbox", seed)
 
-    def _make(self) -> None:
+    def _make(self, hq: headquarters.Kind) -> None:
         make_site(self.site, sample=False)
         settings = SITE_TOML.format(site=SITE, page_port=self.page_port, line_port=self.line.port)
-        (self.site / "site.toml").write_text(settings, "utf-8")
-        secrets = self.site / "secrets"
-        keys.create(secrets / "site.key")
-        public_key = keys.public_text(keys.load(secrets / "site.key").public_key())
-        (secrets / "site.pub").write_text(public_key + "\n", "ascii")
-        plain_hq.enrol(self.hq_folder, SITE, secrets)
+        if hq == "plain":
+            (self.site / "site.toml").write_text(settings, "utf-8")
+            headquarters.enrol_plainly(self.hq_folder, SITE, self.site)
+        else:
+            replica = self.folder / "replica"
+            replica.mkdir()
+            (self.site / "site.toml").write_text(settings + REPLICA_TOML.format(folder=replica), "utf-8")
+            self.hq.start()
+            self._until(lambda: "HQ's page" in self.hq.said(), "HQ runs", START_S)
+            headquarters.enrol(self.hq_folder, SITE, self.site)
         self._take_snapshot()
 
     # ---- a round ---------------------------------------------------------------------------------------------------
@@ -101,8 +108,10 @@ class World:
         self.hq.start()
         self.gateway.start()
         self._until(self._is_ready, "the gateway is ready", START_S)
+        self._until(self._is_replicated, "the journal has its replica", START_S)
         self.feed.start()
-        self.hostile.start()
+        if self.hostile is not None:
+            self.hostile.start()
         self._began_s = time.monotonic()
 
     def suffer(self, faults: list[Fault]) -> None:
@@ -146,7 +155,8 @@ class World:
 
     def stop(self) -> None:
         """End everything in good order; what does not end well becomes a remark."""
-        self.hostile.stop()
+        if self.hostile is not None:
+            self.hostile.stop()
         for part in (self.gateway, self.hq):
             code = part.end()
             if code != 0:
@@ -223,11 +233,13 @@ class World:
                 self.gateway.kill()
                 for path in (self.site / "data").glob("link.db*"):
                     path.unlink()
-            case "alter envelopes at the broker":
+            case "the box is lost and restored":
+                self._lose_the_box()
+            case "alter envelopes at the broker" if self.hostile is not None:
                 self.hostile.alter()
-            case "repeat envelopes at the broker":
+            case "repeat envelopes at the broker" if self.hostile is not None:
                 self.hostile.repeat()
-            case "forge HQ's words":
+            case "forge HQ's words" if self.hostile is not None:
                 self.hostile.forge(self.truth.places.values())
             case _:
                 raise NotImplementedError(fault.kind)
@@ -251,6 +263,44 @@ class World:
 
     def _wipe_broker(self) -> None:
         subprocess.run(["rm", "-rf", str(self.hq_folder / "broker" / "store")], check=True)
+
+    # ---- another box ---------------------------------------------------------------------------------------------
+
+    def _lose_the_box(self) -> None:
+        """Destroy all of the site but its inbox, and put there what HQ makes of the replica and of what it holds."""
+        self.gateway.kill()
+        journal = self.site / "data" / "journal.db"
+        self.truth.look(journal)
+        readings = self.truth.readings
+        for path in self.site.iterdir():
+            if path.name not in ("inbox", "filler"):
+                subprocess.run(["rm", "-rf", str(path)], check=True)
+        for disk in self.disks.values():
+            if disk is not None:
+                disk.free()  # whoever brings a new box has room on it, and at HQ
+        reported = self._reported()
+        new = self.folder / "new-box"
+        headquarters.said("hq", "restore", SITE, "--to", new, "--dir", self.hq_folder)
+        subprocess.run(["cp", "-a", f"{new}/.", str(self.site)], check=True)
+        subprocess.run(["rm", "-rf", str(new)], check=True)
+        for text in self.truth.mourn(journal, Held(self._store, SITE), reported):
+            self.feed.taken.pop(text, None)
+        self._readings_gone += readings - self.truth.readings
+        self._snapshot.unlink()  # of the old box's key, which would refuse the new one
+        self._until(self._takes_snapshot, "a copy of HQ's store", START_S)
+
+    def _reported(self) -> dict[tuple[int, str], int]:
+        """The newest number that HQ knows of, by epoch and lane."""
+        with contextlib.closing(apsw.Connection(str(self._store), flags=apsw.SQLITE_OPEN_READONLY)) as store:
+            store.set_busy_timeout(10_000)
+            rows: list[tuple[Any, ...]] = store.execute(
+                "SELECT epoch, lane, max(coalesce(newest_seq, 0), top_seq) FROM lanes WHERE site = ?", (SITE,)
+            ).fetchall()
+        return {(epoch, lane): newest for epoch, lane, newest in rows}
+
+    def _takes_snapshot(self) -> bool:
+        self._take_snapshot()
+        return self._snapshot.exists()
 
     # ---- HQ's older copy -------------------------------------------------------------------------------------------
 
@@ -300,13 +350,19 @@ class World:
             health = httpx.get(f"http://127.0.0.1:{self.page_port}/api/health", timeout=5).json()
         except (httpx.HTTPError, ValueError):
             return False
-        return not health["readings_behind"] and self.truth.readings == self.feed.readings
+        readings = self.truth.readings + self._readings_gone
+        return not health["readings_behind"] and readings == self.feed.readings
 
     def _is_ready(self) -> bool:
         try:
             return httpx.get(f"http://127.0.0.1:{self.page_port}/api/health", timeout=5).is_success
         except httpx.HTTPError:
             return False
+
+    def _is_replicated(self) -> bool:
+        """Whether a copy of the journal is where the site wants one."""
+        replica = httpx.get(f"http://127.0.0.1:{self.page_port}/api/health", timeout=5).json()["replica"]
+        return replica is None or (replica["lag_s"] == 0 and not replica["problem"])
 
     def _keep_running(self) -> None:
         self.gateway.keep_running()
@@ -332,7 +388,3 @@ def _port() -> int:
     while answers(port := random.SystemRandom().randrange(10_000, 32_000)):
         pass
     return port
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1"}
