@@ -222,8 +222,11 @@ class Replica:
             return
         if problem and (self._state is None or problem != self._state.problem):
             log.warning("the replica is behind", reason=problem)
+        try:
+            write_state(self._folder, state)
+        except OSError:  # the disk is full: it is written at the next turn
+            return
         self._state = state
-        write_state(self._folder, state)
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -269,6 +272,9 @@ def main(arguments: list[str]) -> int:
     except SyncError as fault:
         print(fault, file=sys.stderr)
         return fault.exit_code
+    except OSError as fault:
+        print(f"what keeps the replica cannot write its own files ({fault}); free the disk.", file=sys.stderr)
+        return 1
     return 0
 
 
