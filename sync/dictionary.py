@@ -5,6 +5,8 @@
 A process of its own, because training takes seconds and memory that the link's does not have to spare.
 """
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +79,8 @@ def main(arguments: list[str]) -> int:
     try:
         outbox = Outbox.open(Path(arguments[0]))
         if outbox is not None:
-            sys.stdout.buffer.write(train(samples(outbox)))
+            with contextlib.suppress(BrokenPipeError):  # the link was killed meanwhile
+                os.write(sys.stdout.fileno(), train(samples(outbox)))
     except SyncError as fault:
         print(fault, file=sys.stderr)
         return fault.exit_code
