@@ -29,6 +29,7 @@ from edge.store.belongings import keep_files, recognise
 from edge.store.database import number
 from edge.store.journal import Journal
 from edge.store.recovery import take_in
+from edge.store.room import Room
 from edge.upkeep import Upkeep
 from edge.watch import HealthLook, Watchdog
 from edge.web.app import create_app
@@ -72,6 +73,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: Pipeline
     inbox: Inbox
     refused: RefusedFolder
+    room: Room
 
     def adopt(self) -> None:
         """Go on with the playbook and packs that are there now. Raises SettingsError, PlaybookGap or ModelError: then
@@ -95,6 +97,7 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
     take_in(journal, site.from_hq)
     keep_files(journal, site.folder)
     refused = RefusedFolder(site.refused, journal)
+    room = Room(journal, site.settings)
     speech = SpeechModels(site)
     listener = Listener(speech, site.audio, os.cpu_count() or 1, journal.wake)
     decider = Decider(loaded.playbook, journal.episodes())
@@ -107,8 +110,9 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
         speech=speech,
         listener=listener,
         pipeline=pipeline,
-        inbox=Inbox(site, journal, refused),
+        inbox=Inbox(site, journal, refused, room),
         refused=refused,
+        room=room,
     )
 
 
@@ -216,15 +220,15 @@ def run(site: Site) -> None:
             keeper.start()
             stack.callback(keeper.stop)
             children.append(keeper)
-        bus = None if site.settings.bus is None else Bus(site, opened.journal, opened.refused)
+        bus = None if site.settings.bus is None else Bus(site, opened.journal, opened.refused, opened.room)
         countdown = Countdown(opened.journal, Channels(bus, site.webhooks))
         inbox = InboxWatch(opened.inbox)
         orders = Orders(site, opened.journal, opened.adopt, lambda: opened.pipeline.alive)
-        for part in (opened.pipeline, countdown, bus, inbox, orders, Upkeep(site, opened.journal)):
+        for part in (opened.pipeline, countdown, bus, inbox, orders, Upkeep(site, opened.journal, opened.room)):
             if part is not None:
                 part.start()
                 stack.callback(part.stop)
-        look = HealthLook(opened.journal, site, opened.pipeline, bus, children)
+        look = HealthLook(opened.journal, site, opened.room, opened.pipeline, bus, children)
         _serve(opened, look, orders)
 
 
@@ -243,6 +247,7 @@ def _serve(opened: Opened, look: HealthLook, orders: Orders) -> None:
             hosts=web.hosts,
             packs=opened.packs,
             orders=orders,
+            room=opened.room,
         )
     )
     server = Server(app, web.host, web.port)
@@ -276,9 +281,13 @@ class InboxWatch:
         self._thread.join()
 
     def _run(self) -> None:
+        told = False
         while not self._stopping.wait(INBOX_LOOK_S):
             try:
                 self._inbox.take()
+                told = False
             except (JournalError, OSError) as error:  # the disk is full: the files stay where they are
-                log.error("the inbox waits", reason=str(error))
+                if not told:
+                    log.error("the inbox waits", reason=str(error))
+                told = True
                 self._stopping.wait(DISK_WAIT_S)

@@ -5,6 +5,7 @@ OutstationError        exit 2
 ├── Refused            an input is kept aside: its name, the field, the reason
 ├── PlaybookGap        a pack says a label that no play covers
 ├── JournalError       the journal cannot be opened, read or written
+│   └── NoRoom         nothing more is accepted until there is room again
 ├── Conflict           a request comes too late or does not fit the state of its record
 └── MissingPart        exit 3: a pack, a program or a broker that is needed is not there
 """
@@ -30,6 +31,10 @@ class PlaybookGap(OutstationError):
 
 class JournalError(OutstationError):
     """The journal cannot be opened, read or written."""
+
+
+class NoRoom(JournalError):
+    """Nothing more is accepted from outside until there is room again; it goes on by itself."""
 
 
 class Conflict(OutstationError):

@@ -270,8 +270,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rollup(Record, frozen=True, kw_only=True):
-    """About an hour of a device's readings, from `since` to `at` by its own clock: what HQ sees of them, and what is
-    left of them when the disk was too full to keep them. A device of very many sensors has several."""
+    """About an hour of a device's readings (more, where it reports seldom), from `since` to `at` by its own clock: what
+    is left of them when the disk was too full to keep them. A device of very many sensors has several."""
 
     subject: str
     since: int
@@ -280,8 +280,9 @@ class Rollup(Record, frozen=True, kw_only=True):
 
 
 class Loss(Record, frozen=True, kw_only=True):
-    """Something accepted that is no longer here in full, said in its place. `disk`: raw sound or readings went to make
-    room; what was made of them stays. `too_large`: a record that no envelope can carry; it is whole on the gateway.
+    """Something accepted that is no longer here in full, said in its place. `disk`: the sound of calls, readings, or
+    logs whose readings are in the journal went to make room; what was made of them stays. `too_large`: a record that no
+    envelope can carry; it is whole on the gateway.
 
     How many of each kind, their bytes, the oldest's time, and, where they are few, their ids.
     """

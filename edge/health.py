@@ -23,12 +23,14 @@ class ReplicaState(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway at one moment. `problems` are sentences for people: what is wrong and what to do.
 
-    `readings_behind` counts accepted readings that no step has concluded, `calls_waiting` calls without a complete
-    transcript, `writer_waiting` jobs before the journal's writer, `refusals` inputs kept aside so far. `replica` is
-    None where site.toml names none.
+    `accepting` is whether recordings, readings and notes are taken: not while there is no room for them; what was
+    accepted is worked on, and cards move. `readings_behind` counts accepted readings that no step has concluded,
+    `calls_waiting` calls without a complete transcript, `writer_waiting` jobs before the journal's writer, `refusals`
+    inputs kept aside so far. `replica` is None where site.toml names none.
     """
 
     ready: bool
+    accepting: bool = True
     problems: tuple[str, ...] = ()
     readings_behind: int = 0
     calls_waiting: int = 0

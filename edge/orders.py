@@ -13,6 +13,7 @@ was there before is put back (edge/activation.py).
 
 import difflib
 import hashlib
+import os
 import re
 import threading
 import time
@@ -24,7 +25,7 @@ import msgspec
 import structlog
 
 from edge.activation import PROVEN_S, Activation, Trial
-from edge.errors import Conflict, JournalError, OutstationError
+from edge.errors import Conflict, OutstationError
 from edge.events import Audio, Call, Event, Order, OrderKind, OrderState, boot_id, mono_us, now_us
 from edge.loading import check_pack, check_playbook, current
 from edge.site import Site
@@ -188,14 +189,14 @@ class Orders:
         while True:
             try:
                 self.look()
-            except (JournalError, OSError, ModelError) as error:  # a full disk, a packs folder in use: tried again
+            except (OutstationError, OSError, ModelError) as error:  # a full disk, a packs folder in use: tried again
                 log.error("the orders wait", reason=str(error))
             if self._stopping.wait(LOOK_S):
                 return
 
     def look(self) -> None:
-        """Take every order as far as it can go now. Raises JournalError, OSError or ModelError, and may
-        be repeated."""
+        """Take every order as far as it can go now. Raises OutstationError, OSError or ModelError, and
+        may be repeated."""
         with self._lock:
             self._settle()
         for order in self._all():
@@ -325,7 +326,7 @@ class Orders:
         if event is None or not isinstance(event.data, Call):
             raise Conflict(f"There is no call {call_id[:40]!r} here.")
         path = self._site.audio / Path(event.data.audio).name
-        if not path.is_file():
+        if not path.is_file() or not path.stat().st_size:  # an empty one is on its way out (edge/store/clearing.py)
             raise Conflict("The sound of this call is no longer kept on the gateway.")
         return call_id, path
 
@@ -370,7 +371,9 @@ class Orders:
         cursor = f"audio/{order.order}"
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            parts = max(1, -(-path.stat().st_size // AUDIO_PART_BYTES))
+            parts = -(-os.fstat(file.fileno()).st_size // AUDIO_PART_BYTES)
+            if not parts:
+                raise Conflict("The sound of this call went just now.")  # refused at the next look
             for part in range(self._sent(cursor), parts):
                 if self._stopping.is_set():
                     return

@@ -84,6 +84,16 @@ class Outbox(Settings, frozen=True, kw_only=True):
     keep_delivered_days: Annotated[float, msgspec.Meta(ge=0)] = 7.0
 
 
+class Disk(Settings, frozen=True, kw_only=True):
+    """What happens when the disk with the site's data fills. Below `low_mb` go, oldest first and with a word to HQ:
+    copies of device logs, the sound of calls that are transcribed, then readings that came more than
+    `keep_readings_hours` ago, of which roll-ups stay. Below `floor_mb` nothing more is accepted until there is room."""
+
+    low_mb: Megabytes = 1024
+    floor_mb: Megabytes = 256
+    keep_readings_hours: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+
+
 class Replica(Settings, frozen=True, kw_only=True):
     """Where litestream copies the journal to: a folder (file:///…), sftp://user@host/path or s3://bucket/path; what it
     needs to log in lies in secrets/replica.env. `supervised`: the daemon starts and watches litestream; false where it
@@ -106,6 +116,7 @@ class SiteSettings(Settings, frozen=True, kw_only=True):
     devices: Devices = Devices()
     hq: Hq | None = None
     outbox: Outbox = Outbox()
+    disk: Disk = Disk()
     replica: Replica | None = None
 
 
@@ -230,6 +241,11 @@ def read_site(folder: Path) -> Site:
         raise SettingsError(
             f"{path}: time_zone: {settings.time_zone!r} is no time zone; say e.g. Asia/Shanghai."
         ) from None
+    if settings.disk.floor_mb >= settings.disk.low_mb:
+        raise SettingsError(
+            f"{path}: disk.floor_mb: {settings.disk.floor_mb} is not below low_mb ({settings.disk.low_mb}): the intake "
+            "would stop before room is made; lower it."
+        )
     if not settings.name.replace("-", "").replace("_", "").isalnum():
         raise SettingsError(f"{path}: name: {settings.name!r} may only hold letters, digits, - and _.")
     return Site(folder=folder, settings=settings)

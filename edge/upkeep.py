@@ -1,17 +1,20 @@
-"""Keeps the outbox within its budget while the gateway runs (edge/store/retention.py says what goes), and the journal's
-copy of the site's files as they are."""
+"""Keeps the outbox within its budget and makes room on the disk while the gateway runs (edge/store/retention.py and
+edge/store/clearing.py say what goes), and keeps the journal's copy of the site's files as they are."""
 
 import threading
 
+import apsw
 import structlog
 
 from edge.errors import JournalError
 from edge.events import now_us
 from edge.site import Site
 from edge.store.belongings import keep_files
+from edge.store.clearing import Clearing
 from edge.store.journal import Journal
 from edge.store.linkdb import read_link
-from edge.store.retention import budget_of, trim
+from edge.store.retention import budget_of, over, trim
+from edge.store.room import Room
 
 SWEEP_S = 10.0
 PAUSE_S = 0.05  # between two steps, so that the sources and the pipeline are not held up
@@ -20,11 +23,13 @@ log = structlog.get_logger()
 
 
 class Upkeep:
-    """The thread that sweeps."""
+    """The thread that sweeps; it tells `room` when the outbox is full of what may not go."""
 
-    def __init__(self, site: Site, journal: Journal) -> None:
+    def __init__(self, site: Site, journal: Journal, room: Room) -> None:
         self._site = site
         self._journal = journal
+        self._room = room
+        self._clearing = Clearing(site, journal, room)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep")
 
@@ -38,20 +43,29 @@ class Upkeep:
         self._thread.join()
 
     def step(self) -> bool:
-        """One bounded step; False when nothing was left to do. Raises JournalError when it cannot be written."""
+        """One bounded step; False when nothing was left to do. Raises JournalError or OSError."""
+        # The disk first: where it is full, nothing can be written before something went.
+        steps = [self._clearing.step(), self._trim()]
+        return any(steps)
+
+    def _trim(self) -> bool:
         known = read_link(self._site.link_db)
         settings = self._site.settings.outbox
         budget = budget_of(settings)
-        return self._journal.write(
-            lambda connection: trim(connection, known, budget, settings.keep_delivered_days, now_us())
-        ).result()
+
+        def job(connection: apsw.Connection) -> tuple[bool, int]:
+            more = trim(connection, known, budget, settings.keep_delivered_days, now_us())
+            return more, 0 if more else over(connection, budget).get("total", 0)
+
+        more, self._room.outbox_excess = self._journal.write(job).result()
+        return more
 
     def _run(self) -> None:
-        wait_s = SWEEP_S
+        wait_s = 0.0
         while not self._stopping.wait(wait_s):
             try:
                 wait_s = PAUSE_S if self.step() else SWEEP_S
                 keep_files(self._journal, self._site.folder)
-            except JournalError as error:  # the disk is full: what is to go waits too
-                log.error("the outbox cannot be swept", reason=str(error))
+            except (JournalError, OSError) as error:  # the disk is full: what is to go waits too
+                log.error("the outbox cannot be swept, or no room be made", reason=str(error))
                 wait_s = SWEEP_S

@@ -1,7 +1,6 @@
 """Watches the running gateway: looks at its parts when the page asks, and tells systemd that it is alive."""
 
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +15,24 @@ from edge.store.database import number
 from edge.store.journal import Journal
 from edge.store.linkdb import read_link
 from edge.store.retention import places
-
-LOW_DISK_BYTES = 200 * 2**20
+from edge.store.room import Room
 
 
 class HealthLook:
     """Looks at the parts of the gateway, each time it is asked."""
 
     def __init__(
-        self, journal: Journal, site: Site, pipeline: Pipeline, bus: Bus | None, children: Sequence[Child]
+        self,
+        journal: Journal,
+        site: Site,
+        room: Room,
+        pipeline: Pipeline,
+        bus: Bus | None,
+        children: Sequence[Child],
     ) -> None:
         self._journal = journal
         self._site = site
+        self._room = room
         self._pipeline = pipeline
         self._bus = bus
         self._children = children
@@ -35,9 +40,12 @@ class HealthLook:
     def now(self) -> Health:
         """The gateway at this moment; reads the journal, so call it in a thread."""
         connection = self._journal.readers.connection()
-        problems = [*dict.fromkeys(self._pipeline.put_off), *self._missing()]
+        shut = self._room.shut()
+        no_room = shut or self._room.warning()
+        problems = [*([no_room] if no_room else []), *dict.fromkeys(self._pipeline.put_off), *self._missing()]
         return Health(
             ready=self._pipeline.alive,
+            accepting=not shut,
             problems=tuple(problems),
             readings_behind=number(
                 connection,
@@ -59,9 +67,11 @@ class HealthLook:
             bus = self._site.settings.bus
             assert bus is not None
             yield f"The device bus at {bus.host}:{bus.port} does not answer; readings wait at the devices."
-        free_bytes = shutil.disk_usage(self._site.data).free
-        if free_bytes < LOW_DISK_BYTES:
-            yield f"Only {free_bytes // 2**20} MiB are free for {self._site.data}; free the disk."
+        if self._bus is not None and self._bus.let_go:
+            yield (
+                f"{self._bus.let_go} messages of devices could not wait until there was room, and are lost, as nobody "
+                "keeps what is published at QoS 0; let the devices publish at QoS 1."
+            )
 
     def _outbox(self) -> Waiting:
         """The numbers that HQ is not known to have, by lane, in all epochs that still have rows."""

@@ -13,6 +13,7 @@ from edge.health import Health, Waiting
 from edge.orders import Orders
 from edge.site import Site, SiteSettings
 from edge.store.journal import Journal
+from edge.store.room import Room
 from edge.web.app import create_app
 from edge.web.parts import WebParts
 from edge.web.server import Server
@@ -23,7 +24,11 @@ HEALTHY = Health(ready=True, outbox=Waiting(now=3, day=41), refusals=2, calls_wa
 
 
 def parts_of(
-    journal: Journal, audio: Path, health: Callable[[], Health] = lambda: HEALTHY, site: Site | None = None
+    journal: Journal,
+    audio: Path,
+    health: Callable[[], Health] = lambda: HEALTHY,
+    site: Site | None = None,
+    room: Room | None = None,
 ) -> WebParts:
     """A site around a journal; `site` is its folder, where HQ's orders lie."""
     folder = site or Site(folder=audio.parent, settings=SiteSettings(name="red-ridge"))
@@ -38,6 +43,7 @@ def parts_of(
         titles=TITLES,
         health=health,
         orders=Orders(folder, journal, lambda: None),
+        room=room or Room(journal, folder.settings),
     )
 
 

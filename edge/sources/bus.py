@@ -1,7 +1,8 @@
 """The device bus: readings come in over MQTT, commands to devices go out; the one place in edge that knows paho.
 
 A message is acknowledged to the broker only after the journal's commit, so a broker that keeps its sessions keeps what
-we have not got. MQTT 3.1.1, QoS 1, a persistent session.
+we have not got, and sends no more than its window of it before we answer. Only what devices publish at QoS 0 has nobody
+who keeps it: while the journal takes nothing, a bounded part of it waits here. MQTT 3.1.1, QoS 1, a persistent session.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from edge.site import Site
 from edge.sources.readings import reading
 from edge.sources.refused import RefusedFolder
 from edge.store.journal import Delivery, Journal, Offer
+from edge.store.room import Room
 
 USER = "outstation"  # as whom we log in where secrets/bus.password has a password
 PAYLOAD_BYTES = 1024 * 1024
@@ -27,6 +29,7 @@ READINGS_PER_MESSAGE = 10_000
 MESSAGES_PER_COMMIT = 1_000
 PUBLISH_WAIT_S = 5.0
 DISK_WAIT_S = 2.0
+UNKEPT_BYTES = 16 * 2**20  # of QoS 0 messages that wait here
 
 log = structlog.get_logger()
 
@@ -34,20 +37,24 @@ log = structlog.get_logger()
 class Bus:
     """A connection to the site's broker that takes readings and sends commands; reconnects by itself."""
 
-    def __init__(self, site: Site, journal: Journal, refused: RefusedFolder) -> None:
+    def __init__(self, site: Site, journal: Journal, refused: RefusedFolder, room: Room) -> None:
         settings = site.settings.bus
         assert settings is not None
         self._site = site
         self._settings = settings
         self._journal = journal
         self._refused = refused
+        self._room = room
         self._topics = [(topic_filter(t.pattern), topic_regex(t.pattern)) for t in settings.topics]
         self._arrived: list[mqtt.MQTTMessage] = []
+        self._unanswered: set[int] = set()  # the packet identifiers of what has come on this connection
+        self._unkept_bytes = 0
         self._something = threading.Condition()
         self._stopping = threading.Event()
         self._connection = 0
         self._granted = 0
         self.setbacks = 0
+        self.let_go = 0
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"outstation-{site.settings.name}",
@@ -110,7 +117,9 @@ class Bus:
         with self._something:
             self._connection += 1
             self._granted = 0
-            self._arrived.clear()  # what was not acknowledged before the connection broke is delivered again
+            # What was not acknowledged before the connection broke is delivered again.
+            self._arrived = [message for message in self._arrived if not message.qos]
+            self._unanswered.clear()
         for pattern, _ in self._topics:
             client.subscribe(pattern, qos=1)
 
@@ -119,6 +128,15 @@ class Bus:
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         with self._something:
+            if message.qos:
+                if message.dup and message.mid in self._unanswered:
+                    return  # it waits here already: a broker may send again what is not answered for long
+                self._unanswered.add(message.mid)
+            elif self._unkept_bytes + len(message.payload) <= UNKEPT_BYTES:
+                self._unkept_bytes += len(message.payload)
+            else:
+                self.let_go += 1
+                return
             self._arrived.append(message)
             self._something.notify()
 
@@ -130,6 +148,7 @@ class Bus:
                 self._something.wait_for(lambda: self._arrived or self._stopping.is_set())
                 batch = self._arrived[:MESSAGES_PER_COMMIT]
                 del self._arrived[:MESSAGES_PER_COMMIT]
+                self._unkept_bytes -= sum(len(message.payload) for message in batch if not message.qos)
                 connection = self._connection
                 if not batch:
                     return
@@ -137,18 +156,24 @@ class Bus:
 
     def _take(self, connection: int, batch: Sequence[mqtt.MQTTMessage]) -> None:
         """Accept the messages that came on a connection, however long the disk makes us wait, then acknowledge them."""
+        told = False
         while True:
             try:
+                self._room.check()
                 offers = [offer for message in batch if (offer := self._offer(message)) is not None]
                 self._journal.accept(offers).result()
                 break
             except (JournalError, OSError) as error:  # OSError: what is refused cannot be kept aside either
                 self.setbacks += 1
-                log.error("readings wait, unacknowledged", reason=str(error))
+                if not told:
+                    log.error("readings wait, unacknowledged", reason=str(error))
+                told = True
                 if self._stopping.wait(DISK_WAIT_S):
                     return
-        if connection != self._connection:
-            return  # a broker that forgot its session numbers anew: an old number may be another message now
+        with self._something:
+            if connection != self._connection:
+                return  # a broker that forgot its session numbers anew: an old number may be another message now
+            self._unanswered.difference_update(message.mid for message in batch)
         for message in batch:
             self._client.ack(message.mid, message.qos)
 

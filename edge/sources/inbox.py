@@ -17,13 +17,14 @@ import msgspec
 import numpy as np
 import structlog
 
-from edge.errors import Refused
+from edge.errors import NoRoom, Refused
 from edge.events import Call, Event, now_us
 from edge.site import Site
 from edge.sources.logs import Row, read_log
 from edge.sources.readings import reading
 from edge.sources.refused import RefusedFolder
 from edge.store.journal import Journal, Offer
+from edge.store.room import Room
 from models.device_log import parse_time
 from models.errors import InputInvalid
 from models.features.audio import AudioInfo, read_chunks, read_info
@@ -55,23 +56,31 @@ class SideCar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Inbox:
     """Takes what lies in a site's inbox folder."""
 
-    def __init__(self, site: Site, journal: Journal, refused: RefusedFolder) -> None:
+    def __init__(self, site: Site, journal: Journal, refused: RefusedFolder, room: Room) -> None:
         self._site = site
         self._journal = journal
         self._refused = refused
+        self._room = room
         # By path the size and time of change that were last seen, and since when they have stood.
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
         for folder in (site.inbox, site.audio, site.logs):
             folder.mkdir(parents=True, exist_ok=True)
 
     def take(self) -> bool:
-        """Take every file that is settled; False when files are left that are still being written."""
+        """Take every file that is settled; False when files are left that are still being written. Raises NoRoom when
+        some have to wait where they are; those that there is room for are taken."""
         waiting = False
+        no_room: NoRoom | None = None
         for path in self._files():
-            if self._is_settled(path):
-                self._take_file(path)
-            else:
+            if not self._is_settled(path):
                 waiting = True
+                continue
+            try:
+                self._take_file(path)
+            except NoRoom as error:
+                no_room = error
+        if no_room is not None:
+            raise no_room
         return not waiting
 
     def _files(self) -> list[Path]:
@@ -111,6 +120,7 @@ class Inbox:
     def _take_file(self, path: Path) -> None:
         suffix = path.suffix.lower()
         try:
+            self._room.check(path.stat().st_size if suffix in AUDIO else 0)
             if suffix in AUDIO:
                 self._take_call(path)
             elif suffix in LOGS:
@@ -218,6 +228,7 @@ class Inbox:
                         events.append(self._reading(row))
                     except Refused as refusal:
                         faults.append(msgspec.structs.replace(row, fault=str(refusal)))
+            self._room.check()
             self._journal.accept([Offer(events=events)]).result()
         if faults:
             self._refused.part(path.name, header + "".join(row.text for row in faults), _told(path.name, faults))

@@ -7,7 +7,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from edge.errors import Conflict, JournalError
+from edge.errors import Conflict, JournalError, NoRoom
 from edge.web import calls, cards, devices, notes, orders, page, problems, status
 from edge.web.guard import MAX_BODY_BYTES, Guard
 from edge.web.parts import WebParts
@@ -35,6 +35,7 @@ def create_app(parts: WebParts) -> Litestar:
         exception_handlers={
             HTTPException: problems.answer_http,
             Conflict: problems.answer_conflict,
+            NoRoom: problems.answer_no_room,
             JournalError: problems.answer_journal,
             Exception: problems.answer_fault,
         },

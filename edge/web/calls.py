@@ -76,7 +76,7 @@ def _audio_file(parts: WebParts, call_id: str) -> Path:
     if event is None or not isinstance(event.data, Call):
         raise NotFoundException(f"There is no call {call_id}; reload the list.")
     path = parts.audio / Path(event.data.audio).name
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:  # an empty one is on its way out (edge/store/clearing.py)
         raise NotFoundException("The sound of this call is no longer kept on the gateway; its transcript is.")
     return path
 

@@ -13,6 +13,7 @@ from edge.store import queries
 from edge.store.journal import Offer
 from edge.web.guard import POST_PROBLEMS, only_json
 from edge.web.parts import Parts
+from edge.web.problems import says
 
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S")]
 
@@ -34,6 +35,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     already: bool
 
 
+FULL = says(_507="The disk is full, or too much waits for HQ: nothing was accepted.")
 KNOWN = {200: ResponseSpec(Accepted, description="A note with this key had been accepted.", generate_examples=False)}
 
 
@@ -43,9 +45,10 @@ def list_notes(parts: Parts, limit: Annotated[int, QueryParameter(ge=1, le=500)]
     return queries.notes(parts.journal.readers.connection(), limit=limit)
 
 
-@post("/", guards=[only_json], responses=POST_PROBLEMS | KNOWN)
+@post("/", guards=[only_json], responses=POST_PROBLEMS | FULL | KNOWN)
 async def add_note(parts: Parts, data: JSONBody[NewNote]) -> Response[Accepted]:
     """Accept a note; answered when it is on disk."""
+    await asyncio.to_thread(parts.room.check)
     now = now_us()
     event = Event(
         at=now,

@@ -10,6 +10,7 @@ from edge.events import now_us
 from edge.health import Health
 from edge.orders import Orders
 from edge.store.journal import Journal
+from edge.store.room import Room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,8 @@ class WebParts:
     """The journal, what site.toml says of the site, and how to ask for the gateway's health.
 
     `hosts` are further names under which the page may be opened, `packs` (name, version) of the packs in use,
-    `titles` says each play in Chinese and English, `orders` looks after what HQ sends. `health` is called in a thread:
+    `titles` says each play in Chinese and English, `orders` looks after what HQ sends, `room` says whether more may be
+    accepted. `health` is called in a thread:
     it may read files and the journal.
     """
 
@@ -29,6 +31,7 @@ class WebParts:
     titles: Mapping[str, Mapping[str, str]]
     health: Callable[[], Health]
     orders: Orders
+    room: Room
     hosts: Sequence[str] = ()
     packs: Sequence[tuple[str, str]] = ()
     started_at: int = field(default_factory=now_us)

@@ -9,7 +9,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 
-from edge.errors import Conflict, JournalError
+from edge.errors import Conflict, JournalError, NoRoom
 
 log = structlog.get_logger()
 
@@ -46,6 +46,11 @@ def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 def answer_conflict(_: Request[Any, Any, Any], error: Conflict) -> Response[Problem]:
     """The record is no longer in the state that the request supposed."""
     return _answer(409, str(error))
+
+
+def answer_no_room(_: Request[Any, Any, Any], error: NoRoom) -> Response[Problem]:
+    """Nothing more is accepted until there is room (RFC 4918, 11.5)."""
+    return _answer(507, str(error))
 
 
 def answer_journal(_: Request[Any, Any, Any], error: JournalError) -> Response[Problem]:

@@ -19,6 +19,7 @@ from edge.site import Site, Topic
 from edge.sources.bus import Bus
 from edge.sources.refused import RefusedFolder
 from edge.store.journal import Journal, Refusal
+from edge.store.room import Room
 from edge.store.rows import select
 from tests.waiting import answers, free_port, until
 
@@ -59,7 +60,7 @@ def publish(broker: int) -> Iterator[Publish]:
 
 @pytest.fixture
 def bus(bus_site: Site, journal: Journal, broker: int) -> Iterator[Bus]:
-    running = Bus(bus_site, journal, RefusedFolder(bus_site.refused, journal))
+    running = Bus(bus_site, journal, RefusedFolder(bus_site.refused, journal), Room(journal, bus_site.settings))
     running.start()
     until(lambda: running.listening, "the bus has subscribed")
     yield running
@@ -97,13 +98,13 @@ def test_what_came_while_the_gateway_was_away_is_delivered_after_it_is_back(
     bus_site: Site, journal: Journal, publish: Publish
 ) -> None:
     refused = RefusedFolder(bus_site.refused, journal)
-    first = Bus(bus_site, journal, refused)
+    first = Bus(bus_site, journal, refused, Room(journal, bus_site.settings))
     first.start()
     until(lambda: first.listening, "the bus has subscribed")
     first.stop()
     for number in range(20):
         publish("mine/p/telemetry", {"n": number})
-    second = Bus(bus_site, journal, refused)
+    second = Bus(bus_site, journal, refused, Room(journal, bus_site.settings))
     second.start()
     until(lambda: len(events(journal)) == 20, "all twenty")
     second.stop()
@@ -150,7 +151,7 @@ def test_a_broker_that_is_killed_and_comes_back_is_found_again(
     child.start()
     port = bus_site.settings.bus.port  # type: ignore[union-attr]
     until(lambda: answers(port), "the broker answers")
-    bus = Bus(bus_site, journal, RefusedFolder(bus_site.refused, journal))
+    bus = Bus(bus_site, journal, RefusedFolder(bus_site.refused, journal), Room(journal, bus_site.settings))
     bus.start()
     until(lambda: bus.listening, "the bus has subscribed")
     assert child.pid is not None

@@ -15,6 +15,7 @@ from edge.site import Site
 from edge.sources.inbox import Inbox
 from edge.sources.refused import RefusedFolder
 from edge.store.journal import Journal
+from edge.store.room import Room
 from edge.store.rows import select
 
 CSV = "time,device,t\n2026-03-14T00:00:00Z,p,1.5\n2026-03-14T00:00:01Z,p,2.5\n"
@@ -22,7 +23,7 @@ CSV = "time,device,t\n2026-03-14T00:00:00Z,p,1.5\n2026-03-14T00:00:01Z,p,2.5\n"
 
 @pytest.fixture
 def inbox(site: Site, journal: Journal) -> Inbox:
-    return Inbox(site, journal, RefusedFolder(site.refused, journal))
+    return Inbox(site, journal, RefusedFolder(site.refused, journal), Room(journal, site.settings))
 
 
 def events(journal: Journal) -> list[Event]:
@@ -136,7 +137,7 @@ def test_a_recording_left_behind_by_a_kill_is_found_again(site: Site, journal: J
     (site.audio / "half.wav.part").write_bytes(content[:100])
     inbox.take()
     drop(site, "a.wav", content)  # killed after the commit, before the file had left
-    Inbox(site, journal, RefusedFolder(site.refused, journal)).take()
+    Inbox(site, journal, RefusedFolder(site.refused, journal), Room(journal, site.settings)).take()
     assert len(events(journal)) == 1
 
 
@@ -198,7 +199,7 @@ def test_a_call_beyond_the_limit_is_kept_aside(site: Site, journal: Journal) -> 
     limited = msgspec.structs.replace(
         site, settings=msgspec.structs.replace(site.settings, inbox=InboxSettings(longest_call_minutes=0.1))
     )
-    inbox = Inbox(limited, journal, RefusedFolder(site.refused, journal))
+    inbox = Inbox(limited, journal, RefusedFolder(site.refused, journal), Room(journal, limited.settings))
     recording(site, "five.wav", seconds=5)
     recording(site, "seven.wav", seconds=7)
     inbox.take()

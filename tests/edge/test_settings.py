@@ -43,6 +43,7 @@ def site_with(folder: Path, text: str) -> Path:
         ("name = \n", "this is not TOML"),
         (GOOD + "time_zone = 'Mars/Base'\n", "time_zone: 'Mars/Base' is no time zone"),
         ("name = 'a/../b'\n", "name: 'a/../b' may only hold"),
+        (GOOD + "[disk]\nfloor_mb = 1024\n", "disk.floor_mb: 1024 is not below low_mb (1024)"),
     ],
 )
 def test_a_wrong_site_toml_is_explained_with_its_line(tmp_path: Path, text: str, said: str) -> None:

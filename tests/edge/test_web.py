@@ -59,6 +59,7 @@ def test_health_is_what_the_gateway_says_of_itself(site: Running) -> None:
     health = site.client.get("/api/health").json()
     assert health == {
         "ready": True,
+        "accepting": True,
         "problems": [],
         "readings_behind": 0,
         "calls_waiting": 1,

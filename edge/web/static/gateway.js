@@ -25,6 +25,6 @@ async function ask(path, options) {
   const date = Date.parse(response.headers.get("Date"));
   if (date) aheadMs = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
   const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail);
+  if (!response.ok) throw new Error(response.status === 507 ? say("noRoom") : answer.detail);
   return answer;
 }

@@ -10,7 +10,8 @@ const at = (id) => document.getElementById(id);
 export function showStatus() {
   const { site, health, connected } = state;
   at("site").textContent = site?.name ?? "Outstation";
-  at("live").textContent = connected ? say("live") : connected === null ? say("connecting") : say("offline");
+  const live = health && !health.accepting ? "full" : "live";
+  at("live").textContent = say(connected ? live : connected === null ? "connecting" : "offline");
   at("dot").className = `dot ${level()}`;
   at("dot").title = sentence();
   const waiting = health ? health.outbox.now + health.outbox.day + health.outbox.bulk : 0;
@@ -21,16 +22,14 @@ export function showStatus() {
 
 function level() {
   if (!state.connected || !state.health) return "off";
-  if (!state.health.ready) return "bad";
+  if (!state.health.ready || !state.health.accepting) return "bad";
   return state.health.problems.length ? "middling" : "good";
 }
 
 function sentence() {
-  return say(
-    { off: state.connected === null ? "connecting" : "offline", bad: "notReady", middling: "troubled", good: "ready" }[
-      level()
-    ],
-  );
+  const bad = state.health?.ready ? "noRoom" : "notReady";
+  const off = state.connected === null ? "connecting" : "offline";
+  return say({ off, bad, middling: "troubled", good: "ready" }[level()]);
 }
 
 function details(site, health) {

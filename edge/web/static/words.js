@@ -10,11 +10,16 @@ export const WORDS = {
   orders: ["总部下发", "From HQ"],
 
   live: ["实时", "Live"],
+  full: ["没有空间，暂不接收", "No room: takes nothing"],
   connecting: ["连接中…", "Connecting…"],
   offline: ["与网关断开，正在重连…", "No connection to the gateway, trying again…"],
   ready: ["网关正常", "The gateway is well"],
   notReady: ["网关尚未就绪", "The gateway is not ready"],
   troubled: ["网关正常运行，但有问题", "The gateway runs, with problems"],
+  noRoom: [
+    "网关没有空间：录音、读数和记录暂不接收，要办的事照常处理；腾出磁盘空间后自动恢复",
+    "The gateway has no room: recordings, readings and notes are not taken until there is, cards go on",
+  ],
   waitsForHq: ["待传总部", "Waits for HQ"],
   laneNow: ["紧急", "now"],
   laneDay: ["当日", "day"],
