@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tests.bench import memory, predict, recordings, replica, start, store, wer
+from tests.bench import fleet, memory, predict, recordings, replica, start, store, sync, week, wer
 from tests.bench.figure import Figure, show
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -16,8 +16,11 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "replica": replica.measure,
     "restore": replica.measure_restore,
     "store": store.measure,
+    "sync": sync.measure,
+    "fleet": fleet.measure,
+    "week": week.measure,
 }
-ON_REQUEST = {"restore"}
+ON_REQUEST = {"restore", "sync", "fleet", "week"}
 """Those that take minutes: measured when they are named."""
 
 

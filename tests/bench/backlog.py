@@ -1,7 +1,7 @@
 """A site with a backlog for HQ, of records such as the daemon writes."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apsw
@@ -22,6 +22,8 @@ from edge.store import outbox
 from edge.store.migrations import migrate
 
 ROWS_PER_COMMIT = 2000
+PREDICTIONS_A_CALL = 15
+"""As in the sample site's calls."""
 
 _TALK = (
     "the pump is losing pressure again and we had to stop the belt at noon because nobody could say whether the seal "
@@ -68,14 +70,17 @@ def json_of(rows: int, seed: int = 1) -> Iterator[bytes]:
 
 def records(chance: random.Random) -> Iterator[Record]:
     """Predictions of calls and devices, and for every eighth a decision with its action and what became of it."""
+    call, customer = new_id(), "customer-1"
     while True:
-        for prediction in (_spoken(chance), _measured(chance)):
+        if chance.random() < 1 / PREDICTIONS_A_CALL:
+            call, customer = new_id(), f"customer-{chance.randint(1, 40)}"
+        for prediction in (_spoken(chance, call, customer), _measured(chance)):
             yield prediction
             if chance.random() < 0.125:
                 decision = Decision(
                     at=now_us(),
                     prediction_id=prediction.id,
-                    event_id=new_id(),
+                    event_id=prediction.evidence[0].event_id,
                     subject=prediction.subject,
                     play=prediction.label,
                     deadline=now_us() + 1_020_000_000,
@@ -86,18 +91,18 @@ def records(chance: random.Random) -> Iterator[Record]:
                 yield Transition(at=now_us(), action_id=action.id, state="accepted", by="rep", remark="")
 
 
-def _spoken(chance: random.Random) -> Prediction:
+def _spoken(chance: random.Random, call: str, customer: str) -> Prediction:
     words = chance.choices(_WORDS, k=chance.randint(4, 14))
     start_s = round(chance.uniform(0, 300), 2)
     evidence = SpokenEvidence(
-        event_id=new_id(),
+        event_id=call,
         channel="customer",
         start_s=start_s,
         end_s=round(start_s + len(words) / 2.5, 2),
         text=" ".join(words),
-        weights=tuple((word, round(chance.gauss(0, 1), 4)) for word in words[:5]),
+        weights=_weights(chance, words[:6]),
     )
-    return _prediction(chance, "call-signals", f"customer-{chance.randint(1, 40)}", evidence)
+    return _prediction(chance, "call-signals", customer, evidence)
 
 
 def _measured(chance: random.Random) -> Prediction:
@@ -105,11 +110,16 @@ def _measured(chance: random.Random) -> Prediction:
     evidence = MeasuredEvidence(
         event_id=new_id(),
         sensor=sensor,
-        value=chance.gauss(40, 9),
-        usual=chance.gauss(38, 2),
-        weights=tuple((name, round(chance.gauss(0, 2), 4)) for name in ("z", "slope", "spread")),
+        value=round(chance.gauss(40, 9), 2),
+        usual=round(chance.gauss(38, 2), 6),
+        weights=_weights(chance, ("beyond", "value", "roughness", "shift_excess", "drift", "span")),
     )
     return _prediction(chance, "device-anomaly", chance.choice(_DEVICES), evidence)
+
+
+def _weights(chance: random.Random, names: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """What weighed for the label, most first."""
+    return tuple(zip(names, sorted((round(chance.expovariate(1), 4) for _ in names), reverse=True), strict=True))
 
 
 def _prediction(
@@ -122,7 +132,7 @@ def _prediction(
         pack=pack,
         pack_version="1.0.0",
         label=chance.choice(_LABELS),
-        probability=chance.random(),
+        probability=round(chance.random(), 4),
         evidence=(evidence,),
     )
 

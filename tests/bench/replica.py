@@ -16,6 +16,7 @@ from edge.store.journal import Journal, Offer
 from sync.litestream import PROGRAM
 from sync.restore import restore_journal
 from tests.bench.figure import Figure
+from tests.bench.processes import cpu_s, resident_mb
 from tests.firmware.replica import Replica, folder_url, opened
 
 ROWS_PER_S = 200
@@ -121,14 +122,3 @@ def newest(journal: Path) -> int:
     """When the last reading in a journal was taken, µs."""
     with opened(journal) as connection:
         return number(connection, "SELECT max(at) FROM events")
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(pid: int) -> float:
-    """Memory that a process holds."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import apsw
 
-from sync.hq.database import open_database
 from tests.bench import backlog
 from tests.bench.figure import Figure
+from tests.bench.hq import OUTSTATION, Hq
+from tests.bench.processes import Spent
 from tests.faults.proxy import Line, Proxy
 from tests.hq.cluster import cluster
 from tests.waiting import free_port, until
@@ -28,8 +29,6 @@ THIN_ROWS = 200_000
 CARDS, CARD_EVERY_S = 120, 1.0
 TARGET_CARD_S = 2.0
 LONGEST_DRAIN_S = 900.0
-
-OUTSTATION = (sys.executable, "-m", "edge.cli")
 
 
 def measure() -> Iterator[Figure]:
@@ -45,21 +44,15 @@ class _World:
 
     def __init__(self, folder: Path, dsn: str | None, rows: int, stack: ExitStack) -> None:
         self.site = folder / "site"
-        self.where = dsn or folder / "hq" / "hq.db"
-        self.line = Proxy(free_port(), free_port())
+        self.hq = Hq(folder / "hq", dsn)
+        self.line = Proxy(free_port(), self.hq.mqtt_port)
         self.line.start()
         stack.callback(self.line.stop)
         (self.site / "data").mkdir(parents=True)
         (self.site / "site.toml").write_text(f'name = "bench"\n[hq]\nhosts = ["127.0.0.1"]\nport = {self.line.port}\n')
         backlog.fill(self.site / "data" / "journal.db", rows)
-        store = ["--store", dsn] if dsn else []
-        enrol_port = free_port()
-        ports = ["--port", free_port(), "--mqtt-port", self.line.target_port, "--enrol-port", enrol_port]
-        self.hq = _start(folder / "hq.log", "hq", "run", "--dir", folder / "hq", *store, *ports)
-        stack.callback(_end, self.hq)
-        until(lambda: "HQ's page" in (folder / "hq.log").read_text(), "HQ runs")
-        invite = [*OUTSTATION, "hq", "invite", "bench", "--dir", str(folder / "hq"), *store]
-        code = subprocess.run(invite, check=True, capture_output=True, text=True).stdout.split()[-1]
+        stack.enter_context(self.hq.running())
+        code = self.hq.invite("bench")
         subprocess.run([*OUTSTATION, "sync", "enrol", str(self.site), code], check=True, capture_output=True)
 
     @contextmanager
@@ -70,39 +63,25 @@ class _World:
         try:
             yield process
         finally:
-            _end(process)
-
-    def held(self, lane: str = "%") -> int:
-        """How many numbers HQ holds."""
-        database = open_database(self.where, write=False)
-        ((held,),) = database.select("SELECT coalesce(sum(held), 0) FROM lanes WHERE lane LIKE ?", lane)
-        database.close()
-        return int(held)
-
-    def has(self, ids: list[str]) -> set[str]:
-        """Which of these records HQ has."""
-        database = open_database(self.where, write=False)
-        found = {id for id in ids if database.select("SELECT 1 FROM received WHERE id = ? AND lane = 'now'", id)}
-        database.close()
-        return found
+            process.terminate()
+            process.wait(30)
 
 
 def _drain(case: str, dsn: str | None) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         world = _World(Path(folder), dsn, ROWS, stack)
-        cpu_s = {name: _cpu_s(pid) for name, pid in _parts(world.hq.pid).items()}
         began_s = time.monotonic()
         with world.link() as link:
-            until(lambda: _wait(0.2) or world.held() >= ROWS, "all is at HQ", LONGEST_DRAIN_S)
+            spent = Spent({"link": [link.pid], **world.hq.parts()})
+            until(lambda: _wait(0.2) or world.hq.held() >= ROWS, "all is at HQ", LONGEST_DRAIN_S)
             took_s = time.monotonic() - began_s
-            cpu_s["link"] = -_cpu_s(link.pid)
-        parts = {name: _cpu_s(pid) - cpu_s[name] for name, pid in _parts(world.hq.pid).items()}
+            seconds = spent.seconds()
         rate = ROWS / took_s
         yield _figure(
             case, f"{ROWS:,} records drained", rate, "records/s", f"≥ {TARGET_ROWS_PER_S}", rate >= TARGET_ROWS_PER_S
         )
-        for name, seconds in {"link": -cpu_s["link"], **parts}.items():
-            yield _figure(case, f"CPU of the {name}", 100 * seconds / took_s, "% of a core")
+        for name, used_s in seconds.items():
+            yield _figure(case, f"CPU of {name}", 100 * used_s / took_s, "% of a core")
         if dsn is None:
             yield from _bytes(world.line.passed["up"] / ROWS)
 
@@ -142,8 +121,8 @@ def _cards_on_a_thin_line() -> Iterator[Figure]:
         journal = apsw.Connection(str(world.site / "data" / "journal.db"))
         journal.set_busy_timeout(10_000)
         with world.link():
-            until(lambda: world.held() > 1000, "the backlog drains", 60)
-            until(lambda: _wait(0.2) or world.held("now") >= THIN_ROWS // 20, "the old cards are at HQ", 600)
+            until(lambda: world.hq.held() > 1000, "the backlog drains", 60)
+            until(lambda: _wait(0.2) or world.hq.held("now") >= THIN_ROWS // 20, "the old cards are at HQ", 600)
             put_s: dict[str, float] = {}
             took_s: list[float] = []
             next_s = time.monotonic()
@@ -152,9 +131,9 @@ def _cards_on_a_thin_line() -> Iterator[Figure]:
                     id = backlog.add_card(journal)
                     put_s[id] = time.monotonic()
                     next_s += CARD_EVERY_S
-                took_s += [time.monotonic() - put_s.pop(id) for id in world.has(list(put_s))]
+                took_s += [time.monotonic() - put_s.pop(id) for id in world.hq.has(list(put_s))]
                 time.sleep(0.02)
-            left = THIN_ROWS - world.held("day")
+            left = THIN_ROWS - world.hq.held("day")
         p50, p99 = statistics.median(took_s), sorted(took_s)[int(0.99 * len(took_s))]
         assert left > 0, "the backlog ended before the cards did"
         yield _figure("200 kbit/s, a backlog draining", "a card to HQ's store, p50", p50, "s")
@@ -178,27 +157,3 @@ def _figure(
 def _wait(seconds: float) -> bool:
     time.sleep(seconds)
     return False
-
-
-def _start(log: Path, *arguments: object) -> "subprocess.Popen[bytes]":
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        return subprocess.Popen([*OUTSTATION, *map(str, arguments)], stdout=output, stderr=output)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    process.wait(30)
-
-
-def _parts(hq: int) -> dict[str, int]:
-    """HQ's processes by name."""
-    children = Path(f"/proc/{hq}/task").glob("*/children")
-    pids = [int(pid) for listed in children for pid in listed.read_text("ascii").split()]
-    broker = next(pid for pid in pids if b"nats-server" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    return {"receiver": hq, "broker": broker}
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
