@@ -60,7 +60,7 @@ run() {
   "$here/outstation" hq run --dir var/hq &
   started+=($!)
   until [ -f var/hq/enrol.address ]; do
-    kill -0 "${started[@]}" 2>/dev/null || exit 1
+    kill -0 "$!" 2>/dev/null || exit 1
     sleep 0.2
   done
   if [ ! -f var/site/secrets/site.crt ]; then
@@ -69,7 +69,7 @@ run() {
   "$here/outstation" run var/site &
   started+=($!)
   until "$here/python" -m edge.sample.post_notes "$page" 2>/dev/null; do
-    kill -0 "${started[@]}" 2>/dev/null || exit 1
+    kill -0 "$!" 2>/dev/null || exit 1
     sleep 0.5
   done
   cat <<TEXT
