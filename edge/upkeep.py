@@ -1,5 +1,6 @@
 """Keeps the outbox within its budget and makes room on the disk while the gateway runs (edge/store/retention.py and
-edge/store/clearing.py say what goes), and keeps the journal's copy of the site's files as they are."""
+edge/store/clearing.py say what goes), gives other numbers to what HQ cannot take under its own, and keeps the journal's
+copy of the site's files as they are."""
 
 import threading
 
@@ -13,6 +14,7 @@ from edge.store.belongings import keep_files
 from edge.store.clearing import Clearing
 from edge.store.journal import Journal
 from edge.store.linkdb import read_link
+from edge.store.outbox import renumber
 from edge.store.retention import budget_of, over, trim
 from edge.store.room import Room
 
@@ -45,8 +47,17 @@ class Upkeep:
     def step(self) -> bool:
         """One bounded step; False when nothing was left to do. Raises JournalError or OSError."""
         # The disk first: where it is full, nothing can be written before something went.
-        steps = [self._clearing.step(), self._trim()]
+        steps = [self._clearing.step(), self._renumber(), self._trim()]
         return any(steps)
+
+    def _renumber(self) -> bool:
+        contested = read_link(self._site.link_db).contested
+        if not contested:
+            return False
+        rows = self._journal.write(lambda connection: renumber(connection, contested)).result()
+        if rows:
+            log.warning("HQ holds records of another box under numbers of this one; they got others", records=rows)
+        return bool(rows)
 
     def _trim(self) -> bool:
         known = read_link(self._site.link_db)

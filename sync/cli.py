@@ -70,7 +70,7 @@ def enrol(site_dir: Path, code: str) -> None:
     """Enrol the site at HQ with the CODE that `outstation hq invite` printed."""
     from sync.enrol import enrol, parse_code
 
-    click.echo(f"{enrol(site_dir, parse_code(code))} is enrolled.")
+    click.echo(f"{enrol(site_dir, parse_code(code))} is enrolled; start its gateway anew if it runs.")
 
 
 def _why(settings: LinkSettings) -> str:

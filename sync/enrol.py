@@ -3,7 +3,7 @@
 The code names HQ's address, the fingerprint of its authority, and a secret that is good once. The site fetches the
 authority's certificate from whoever answers, goes on only if the fingerprint is the code's, and sends the secret over
 TLS that this authority vouches for: who stands in between learns nothing. It signs with its key, so that nobody can
-have another's key enrolled as his.
+have another's key enrolled as his. A site that HQ invites again gets a new key, because others may have the old one.
 """
 
 import base64
@@ -25,6 +25,8 @@ from sync.settings import read_settings
 
 TIMEOUT_S = 15.0
 MAX_ANSWER_BYTES = 16 << 10
+KEY_USED_BEFORE = 409
+"""HQ's status when the site has had this key."""
 
 _FINGERPRINT_BYTES = 16
 _SECRET_BYTES = 10
@@ -81,6 +83,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class _KeyUsedBefore(LinkSettingsError):
+    """HQ wants a new key."""
+
+
 def new_code(address: str, authority: bytes) -> Code:
     """A code with a new secret; `authority` is the certificate (PEM) of HQ's authority."""
     return Code(
@@ -123,35 +129,50 @@ def secret_sha256(secret: bytes) -> str:
 def enrol(folder: Path, code: Code) -> str:
     """Enrol the site in `folder` at HQ; gives its name.
 
-    Makes site.key if there is none, writes what HQ answers to secrets/, and a table [hq] to site.toml if it has none.
-    Raises LinkPartMissing if HQ cannot be reached, and LinkSettingsError if it refuses, or is not the HQ of the code.
+    Makes site.key if there is none or the site has had it, writes what HQ answers to secrets/, and a table [hq] to
+    site.toml if it has none. Raises LinkPartMissing if HQ cannot be reached, and LinkSettingsError if it refuses, or is
+    not the HQ of the code.
     """
     settings = read_settings(folder)
-    key = keys.load_or_create(settings.key)
-    public_key = keys.public_text(key.public_key())
-    keys.write_private(settings.key.with_name("site.pub"), f"{public_key}\n".encode())
+    # A new key takes the old one's place once HQ knows it; if its answer is lost, the next attempt needs it again.
+    new_key = settings.key.with_name("site.key.next")
     authority = _ask(code.address, "GET", "/ca.crt", None, _unverified())
     if fingerprint(authority)[:_FINGERPRINT_BYTES] != code.authority:
         raise LinkSettingsError(
             f"who answers at {code.address} is not the HQ that made this code: somebody may be in between. Nothing was"
             " sent; ask HQ for a new code if this goes on."
         )
-    asked = Asked(
-        site=settings.site,
-        secret=code.secret,
-        public_key=public_key,
-        signature=key.sign(possession(settings.site, code.secret)),
-    )
-    answer = _ask(code.address, "POST", "/enrol", msgspec.json.encode(asked), _verified(authority))
+    path = new_key if new_key.exists() else settings.key
     try:
-        enrolled = msgspec.json.decode(answer, type=Enrolled)
-    except msgspec.DecodeError as fault:
-        raise LinkSettingsError(f"HQ at {code.address} answers what is not understood here: {fault}.") from None
+        enrolled = _show(path, settings.site, code, authority)
+    except _KeyUsedBefore:
+        path = new_key
+        path.unlink(missing_ok=True)
+        enrolled = _show(path, settings.site, code, authority)
     keys.write_private(settings.hq_ca, authority)
     keys.write_private(settings.hq_key, f"{enrolled.hq_key}\n".encode())
     keys.write_private(settings.certificate, enrolled.certificate.encode())
+    public_key = keys.public_text(keys.load(path).public_key())
+    path.replace(settings.key)
+    keys.write_private(settings.key.with_name("site.pub"), f"{public_key}\n".encode())
     _add_hq(folder / "site.toml", enrolled)
     return settings.site
+
+
+def _show(path: Path, site: str, code: Code, authority: bytes) -> Enrolled:
+    """Have HQ enrol the key in `path`, made if there is none."""
+    key = keys.load_or_create(path)
+    asked = Asked(
+        site=site,
+        secret=code.secret,
+        public_key=keys.public_text(key.public_key()),
+        signature=key.sign(possession(site, code.secret)),
+    )
+    answer = _ask(code.address, "POST", "/enrol", msgspec.json.encode(asked), _verified(authority))
+    try:
+        return msgspec.json.decode(answer, type=Enrolled)
+    except msgspec.DecodeError as fault:
+        raise LinkSettingsError(f"HQ at {code.address} answers what is not understood here: {fault}.") from None
 
 
 def _add_hq(path: Path, enrolled: Enrolled) -> None:
@@ -183,6 +204,8 @@ def _ask(address: str, method: str, path: str, body: bytes | None, tls: ssl.SSLC
         ) from None
     finally:
         connection.close()
+    if answer.status == KEY_USED_BEFORE:
+        raise _KeyUsedBefore(f"HQ refuses: {_detail(content)}")
     if answer.status not in (200, 201):
         raise LinkSettingsError(f"HQ refuses: {_detail(content)}")
     return content

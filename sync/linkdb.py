@@ -38,6 +38,11 @@ CREATE TABLE IF NOT EXISTS link (           -- one row: how the link stands
 CREATE TABLE IF NOT EXISTS stuck (          -- rows that can never travel
   epoch INTEGER NOT NULL, lane TEXT NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL,
   PRIMARY KEY (epoch, lane, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS contested (      -- numbers that HQ holds with other records than this site has
+  epoch INTEGER NOT NULL, lane TEXT NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+  PRIMARY KEY (epoch, lane, first_seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS key (            -- one row: what the site signs with, and the newest epoch before that
+  id INTEGER PRIMARY KEY CHECK (id = 1), key_id TEXT NOT NULL, former_epoch INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS dictionary (id TEXT PRIMARY KEY, content BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
 DROP TABLE IF EXISTS watermark;
 """
@@ -66,6 +71,16 @@ class Stuck(msgspec.Struct, frozen=True, kw_only=True):
     lane: Lane
     seq: int
     reason: str
+
+
+class ContestedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers under which HQ holds other records than this site has, because another box had its identity. The daemon
+    gives the site's records other numbers."""
+
+    epoch: int
+    lane: Lane
+    first_seq: int
+    last_seq: int
 
 
 class SiteDictionary(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +121,7 @@ class LinkDb:
             return None
         try:
             connection = open_to_read(path)
-            there = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'stuck'").get
+            there = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'contested'").get
         except apsw.Error as fault:
             raise _faulty(path, fault) from None
         return cls(path, connection) if there else None
@@ -148,13 +163,42 @@ class LinkDb:
             for epoch, lane, seq, reason in self._select("SELECT epoch, lane, seq, reason FROM stuck")
         ]
 
+    def contested(self) -> list[ContestedRun]:
+        """The numbers that HQ ever said it holds with other records."""
+        return [
+            ContestedRun(epoch=epoch, lane=lane, first_seq=first_seq, last_seq=last_seq)
+            for epoch, lane, first_seq, last_seq in self._select(
+                "SELECT epoch, lane, first_seq, last_seq FROM contested"
+            )
+        ]
+
+    def former_epoch(self, key_id: str, newest_epoch: int) -> int:
+        """The newest epoch that there was when the site began to sign with this key (0: it had no other), which is now
+        if the key is a new one. Who had a key before it may have used numbers up to there."""
+        found = self._select("SELECT key_id, former_epoch FROM key")
+        if found and found[0][0] == key_id:
+            return int(found[0][1])
+        former = newest_epoch if found else 0
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO key VALUES (1, ?, ?)", (key_id, former))
+        except apsw.Error as fault:
+            raise _faulty(self._path, fault) from None
+        return former
+
     def dictionary(self) -> SiteDictionary | None:
         """The newest dictionary; None if there is none."""
         found = self._select("SELECT id, content, at FROM dictionary ORDER BY at DESC LIMIT 1")
         return SiteDictionary(id=found[0][0], content=found[0][1], at=found[0][2]) if found else None
 
-    def keep(self, delivered: Mapping[Place, Ranges], state: LinkState, stuck: Collection[Stuck]) -> None:
-        """Replace what is known of these places, how the link stands, and what can never travel."""
+    def keep(
+        self,
+        delivered: Mapping[Place, Ranges],
+        state: LinkState,
+        stuck: Collection[Stuck],
+        contested: Collection[ContestedRun] = (),
+    ) -> None:
+        """Replace what is known of these places, how the link stands, and what can never travel; add what is
+        contested."""
         try:
             with self._connection:
                 for (epoch, lane), ranges in delivered.items():
@@ -168,6 +212,10 @@ class LinkDb:
                 self._connection.execute("DELETE FROM stuck")
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO stuck VALUES (?, ?, ?, ?)", (msgspec.structs.astuple(row) for row in stuck)
+                )
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO contested VALUES (?, ?, ?, ?)",
+                    (msgspec.structs.astuple(run) for run in contested),
                 )
         except apsw.Error as fault:
             raise _faulty(self._path, fault) from None

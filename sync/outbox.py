@@ -107,6 +107,26 @@ class Outbox:
             rows.append(row)
         return rows[::-1] if from_newest else rows
 
+    def records(self, epoch: int, lane: str, run: Run, end: End) -> tuple[Run, list[str]] | None:
+        """The records at this end of `run`, without a gap and no row of kind gone among them, at most MAX_ROWS: their
+        numbers and their ids. None if there is none at that end. Nothing of the records themselves is read."""
+        first, last = run
+        first, last = (
+            (max(first, last - MAX_ROWS + 1), last) if end == "newest" else (first, min(last, first + MAX_ROWS - 1))
+        )
+        found = self._select(
+            "SELECT seq, id FROM outbox WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ? AND kind <> 'gone'"
+            f" ORDER BY seq {'DESC' if end == 'newest' else ''}",
+            (epoch, lane, first, last),
+        )
+        step = -1 if end == "newest" else 1
+        begin = last if end == "newest" else first
+        ids = [id for number, (seq, id) in enumerate(found) if seq == begin + step * number]
+        if not ids:
+            return None
+        ends = (begin, begin + step * (len(ids) - 1))
+        return (min(ends), max(ends)), ids[::step]
+
     def gap(self, epoch: int, lane: str, run: Run, end: End) -> Run:
         """The numbers at this end of `run` for which there is no row, given that `rows` found none there."""
         first, last = run

@@ -3,6 +3,9 @@
 Numbers, not rows: the outbox is read for what is chosen here. What was not acknowledged in time leaves again. What was
 not acknowledged twice, though HQ answered in between, rests and leaves in ever smaller pieces, so that one row that HQ
 will not take holds up no other; that one rests ever longer.
+
+Only HQ's word on this site's own rows makes a number delivered. That HQ holds a number is no such word: another box
+with this site's identity may have used it. So such numbers are claimed, which costs little, and sent if that fails.
 """
 
 import math
@@ -21,7 +24,8 @@ NONE = Ranges()
 
 
 class Flight(msgspec.Struct, kw_only=True):
-    """An envelope under way with the numbers `run`, after `tries` others with some of them that HQ did not acknowledge.
+    """An envelope, or a claim, under way with the numbers `run`, after `tries` others with some of them that HQ did not
+    acknowledge.
 
     `ahead_bytes` were under way when it left. `due_s` is when to give it up: known only from when the broker has it,
     because until then it is on its way in a connection that loses nothing.
@@ -33,6 +37,7 @@ class Flight(msgspec.Struct, kw_only=True):
     ahead_bytes: int
     left_s: float
     dictionary: str = ""
+    is_claim: bool = False
     tries: int = 0
     due_s: float = math.inf
 
@@ -50,8 +55,11 @@ class Passage:
 
     def __init__(self, delivered: Ranges = NONE) -> None:
         self.delivered = delivered
+        self.contested = NONE
         self.newest_seq = 0
         self.flights: dict[int, Flight] = {}
+        self._claimable = NONE
+        self._claimed_in_vain = NONE
         self._absent = NONE
         self._stuck = NONE
         self._given_up = NONE
@@ -60,14 +68,15 @@ class Passage:
 
     @property
     def waiting(self) -> Ranges:
-        """The numbers that are not known to be at HQ."""
-        return Ranges(((1, self.newest_seq),)) - self.delivered
+        """The numbers that are not known to be at HQ, without those that it holds with other records: what had these
+        gets others."""
+        return Ranges(((1, self.newest_seq),)) - self.delivered - self.contested
 
     @property
     def open(self) -> Ranges:
         """Those of them that may leave: neither under way, nor resting, nor without a row, nor unable to travel."""
         if self._open is None:
-            closed = [*self.delivered.runs, *self._absent.runs, *self._stuck.runs]
+            closed = [*self.delivered.runs, *self.contested.runs, *self._absent.runs, *self._stuck.runs]
             closed += [flight.run for flight in self.flights.values()]
             closed += [piece.run for piece in self._pieces]
             self._open = Ranges(((1, self.newest_seq),)) - Ranges(closed)
@@ -80,13 +89,28 @@ class Passage:
             self._open = None
 
     def next_run(self, end: End, now_s: float) -> Run | None:
-        """The run of numbers at that end of what may leave; None if there is none."""
+        """The run of numbers at that end of what may leave, all of it to be claimed or all to be sent; None if there is
+        none."""
         rested = next((piece for piece in self._pieces if piece.due_s <= now_s), None)
         if rested is not None and (end == "oldest" or not self.open):
-            return rested.run
-        if not self.open:
+            run = rested.run
+        elif self.open:
+            run = self.open.runs[-1 if end == "newest" else 0]
+        else:
             return None
-        return self.open.runs[-1 if end == "newest" else 0]
+        if not self._claimable:
+            return run
+        claimable = Ranges((run,)) & self._claimable
+        parts = sorted([*claimable.runs, *(Ranges((run,)) - claimable).runs])
+        return parts[-1 if end == "newest" else 0]
+
+    def is_claimable(self, run: Run) -> bool:
+        """Whether HQ says that it holds these numbers, so that it may know the rows already."""
+        return run[0] in self._claimable
+
+    def send_at_once(self, run: Run) -> None:
+        """Do not claim these numbers (any more)."""
+        self._claimable -= Ranges((run,))
 
     def tries(self, run: Run) -> int:
         """How often numbers of this run were sent and not acknowledged."""
@@ -96,13 +120,10 @@ class Passage:
         )
 
     def leave(self, token: int, flight: Flight) -> None:
-        """An envelope left, and `token` is what the link calls it."""
+        """An envelope or a claim left, and `token` is what the link calls it."""
         self.flights[token] = flight
-        pieces = []
-        for piece in self._pieces:
-            rest = (Ranges((piece.run,)) - Ranges((flight.run,))).runs
-            pieces += [Piece(run, piece.tries, piece.due_s) for run in rest]
-        self._pieces = pieces
+        self.send_at_once(flight.run)
+        self._pieces = _without(self._pieces, Ranges((flight.run,)))
         self._open = None
 
     def arrive(self, token: int, due_s: float) -> None:
@@ -118,11 +139,23 @@ class Passage:
         done = [token for token, flight in self.flights.items() if not Ranges((flight.run,)) - self.delivered]
         return [self.flights.pop(token) for token in done]
 
-    def believe(self, delivered: Ranges) -> None:
-        """HQ has these numbers and no others."""
-        self.delivered = delivered
+    def believe(self, held: Ranges) -> None:
+        """HQ holds these numbers and no others."""
+        self.delivered &= held
+        unknown = (held & Ranges(((1, self.newest_seq),))) - self.delivered - self.contested
+        self._claimable = unknown - self._claimed_in_vain
         self._absent = NONE
         self._forget_delivered()
+
+    def contest(self, run: Run, numbers: Ranges) -> Ranges:
+        """HQ took nothing of the envelope with `run`, because it holds other records under these of its numbers: the
+        others leave again. Gives those that were not known to be contested."""
+        new = (numbers & Ranges((run,))) - self.delivered - self.contested
+        self.contested |= new
+        self.flights = {token: flight for token, flight in self.flights.items() if flight.run != run}
+        self._pieces = _without(self._pieces, self.contested)
+        self._open = None
+        return new
 
     def expire(self, now_s: float) -> list[Flight]:
         """Give up the envelopes whose time is over."""
@@ -161,6 +194,8 @@ class Passage:
     def _give_up(self, token: int, now_s: float) -> Flight:
         flight = self.flights.pop(token)
         missing = Ranges((flight.run,)) - self.delivered
+        if flight.is_claim:
+            self._claimed_in_vain |= missing
         if flight.tries:
             rest_s = FIRST_REST_S if flight.rows > 1 else FIRST_REST_S * 2 ** min(flight.tries, 16)
             due_s = now_s + min(LONGEST_REST_S, rest_s)
@@ -176,12 +211,12 @@ class Passage:
 
     def _forget_delivered(self) -> None:
         self._given_up -= self.delivered
-        self._pieces = [
-            Piece(run, piece.tries, piece.due_s)
-            for piece in self._pieces
-            for run in (Ranges((piece.run,)) - self.delivered).runs
-        ]
+        self._pieces = _without(self._pieces, self.delivered)
         self._open = None
+
+
+def _without(pieces: list[Piece], numbers: Ranges) -> list[Piece]:
+    return [Piece(run, piece.tries, piece.due_s) for piece in pieces for run in (Ranges((piece.run,)) - numbers).runs]
 
 
 def _meet(one: Run, other: Run) -> bool:

@@ -3,6 +3,7 @@
     outstation/v1/{site}/up/{lane}      envelopes (sync.envelope), site to HQ
     outstation/v1/{site}/up/dictionary  Dictionary, site to HQ
     outstation/v1/{site}/up/want        Want, site to HQ
+    outstation/v1/{site}/up/claim       Claim, site to HQ
     outstation/v1/{site}/state          State, retained, site to HQ: birth, pulse, and as last will death
     outstation/v1/{site}/ack            Have, Ack, Hello, Refused, HQ to site
     outstation/v1/{site}/down/offer     Offer, HQ to site
@@ -12,6 +13,8 @@ All at QoS 1 from the site, and all sealed by whoever says it (sync.sealed). doc
 why nothing is lost or doubled.
 """
 
+import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -45,6 +48,27 @@ MAX_CHUNK_BYTES = 64 << 10
 CHUNK_BYTES = 16 << 10
 """With how much HQ answers one Want; a site reads up to MAX_CHUNK_BYTES."""
 MAX_ORDER_BYTES = 512 << 20
+
+_DIGEST_BYTES = 16
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers first to last of a lane, and whose they are: `digest` is of the ids of the rows that stand for them
+    (`digest_of`). In an Ack: HQ has committed these rows.
+
+    The numbers alone would say nothing, because another box with this site's key may have used them.
+    """
+
+    epoch: Epoch
+    lane: Lane
+    first_seq: Seq
+    last_seq: Seq
+    digest: Annotated[bytes, msgspec.Meta(max_length=_DIGEST_BYTES)] = b""
+
+
+def digest_of(ids: Iterable[str]) -> bytes:
+    """Tells the rows with these ids, in the order of their numbers, from all others."""
+    return hashlib.sha256("".join(ids).encode()).digest()[:_DIGEST_BYTES]
 
 
 # ---- site to HQ ------------------------------------------------------------------------------------------------
@@ -96,6 +120,14 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
     offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_ORDER_BYTES)]
 
 
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """HQ said that it holds these numbers, and the site has records under them that it does not know to be at HQ: HQ
+    acknowledges them if they are the very same. They need not be sent again then."""
+
+    site: SiteName
+    rows: Taken
+
+
 # ---- HQ to site ------------------------------------------------------------------------------------------------
 
 
@@ -108,10 +140,11 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Have(msgspec.Struct, frozen=True, kw_only=True, tag="have"):
-    """The answer to an introduction: all that HQ holds of the site, and the dictionaries it knows.
+    """The answer to an introduction: all numbers that HQ holds of the epochs that the site named (it named none: of the
+    newest), and the dictionaries it knows.
 
     It is the truth of the moment `at`: what a site took for delivered before this introduction and does not find here
-    is not at HQ (any more), and is sent again.
+    is not at HQ (any more), and is sent again. What it finds here and did not know of, it claims.
     """
 
     site: SiteName
@@ -121,13 +154,12 @@ class Have(msgspec.Struct, frozen=True, kw_only=True, tag="have"):
     dictionaries: Annotated[tuple[DictionaryId, ...], msgspec.Meta(max_length=16)] = ()
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers first to last of a lane are committed at HQ."""
+class Contested(msgspec.Struct, frozen=True, kw_only=True):
+    """HQ took nothing of this envelope, because it holds other records under these of its numbers: another box uses
+    the site's identity, or did."""
 
-    epoch: Epoch
-    lane: Lane
-    first_seq: Seq
-    last_seq: Seq
+    envelope: Taken
+    runs: Annotated[tuple[tuple[Seq, Seq], ...], msgspec.Meta(max_length=MAX_RUNS)]
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
@@ -139,6 +171,7 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
     taken: Annotated[tuple[Taken, ...], msgspec.Meta(max_length=1024)] = ()
     dictionaries: Annotated[tuple[DictionaryId, ...], msgspec.Meta(max_length=16)] = ()
     unknown_dictionaries: Annotated[tuple[DictionaryId, ...], msgspec.Meta(max_length=16)] = ()
+    contested: Annotated[tuple[Contested, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
@@ -192,10 +225,10 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpTopic(msgspec.Struct, frozen=True):
-    """Where a site publishes the envelopes of one lane, its dictionaries and its wants."""
+    """Where a site publishes the envelopes of one lane, its dictionaries, its wants and its claims."""
 
     site: SiteName
-    what: Lane | Literal["dictionary", "want"]
+    what: Lane | Literal["dictionary", "want", "claim"]
 
     def __str__(self) -> str:
         return f"outstation/v1/{self.site}/up/{self.what}"

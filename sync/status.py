@@ -89,14 +89,24 @@ def lane_statuses(settings: LinkSettings, rows_per_s: float) -> list[LaneStatus]
 
 
 def waiting_numbers(settings: LinkSettings) -> int:
-    """How many numbers are not known to be at HQ, without those of rows that can never travel."""
+    """How many numbers are not known to be at HQ, without those of rows that can never travel, and of those that HQ
+    holds with other records only what is still here under them."""
     with _outbox(settings) as outbox, _linkdb(settings) as linkdb:
         if outbox is None:
             return 0
         delivered = linkdb.delivered() if linkdb else {}
         stuck = len(linkdb.stuck()) if linkdb else 0
-        places: list[Place] = [(epoch, lane) for epoch in outbox.epochs() for lane in LANES]
-        return sum(len(_missing(delivered, place, outbox.newest(*place))) for place in places) - stuck
+        contested: dict[Place, Ranges] = {}
+        for run in linkdb.contested() if linkdb else ():
+            place = (run.epoch, run.lane)
+            contested[place] = contested.get(place, Ranges()) | Ranges(((run.first_seq, run.last_seq),))
+        waiting = -stuck
+        for epoch in outbox.epochs():
+            for lane in LANES:
+                missing = _missing(delivered, (epoch, lane), outbox.newest(epoch, lane))
+                disputed = missing & contested.get((epoch, lane), Ranges())
+                waiting += len(missing - disputed) + outbox.waiting(epoch, lane, disputed).rows
+        return waiting
 
 
 def _missing(delivered: dict[Place, Ranges], place: Place, newest_seq: int) -> Ranges:

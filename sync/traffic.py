@@ -5,20 +5,32 @@ It joins what is known lane by lane (sync.passage), whose turn it is (sync.sched
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync import log
 from sync.envelope import MAX_ROWS, Row, dictionary_id, pack
 from sync.errors import EnvelopeInvalid
-from sync.linkdb import Place, Stuck
+from sync.linkdb import ContestedRun, Place, Stuck
 from sync.outbox import Outbox
 from sync.pace import Pace, Rate
 from sync.passage import Flight, Passage
-from sync.protocol import LANES, MAX_EPOCHS, Lane, LaneState, Taken
+from sync.protocol import (
+    LANES,
+    MAX_EPOCHS,
+    Claim,
+    Contested,
+    Lane,
+    LaneState,
+    Taken,
+    UpTopic,
+    digest_of,
+)
 from sync.ranges import Ranges, Run
 from sync.schedule import End, Schedule, Turn
+from sync.sealed import seal
 
 LINGER_S: dict[Lane, float] = {"now": 0.0, "day": 1.0, "bulk": 1.0}
 """How long the first rows of a lane wait for more, to share an envelope."""
@@ -30,17 +42,30 @@ SMALL_BYTES = 16 << 10
 MOST_SAID = 10
 """Rows that can never travel that are logged; link.db names them all."""
 
-Publish = Callable[[Lane, bytes], int | None]
+MOST_REMEMBERED = 4096
+"""Envelopes and claims whose acknowledgement may still come, though they were given up."""
+
+Publish = Callable[[Lane | Literal["claim"], bytes], int | None]
 
 
 class Traffic:
     """One site's rows on their way. Times are seconds of a monotonic clock."""
 
-    def __init__(self, site: str, key: Ed25519PrivateKey, backlog: End, delivered: Mapping[Place, Ranges]) -> None:
+    def __init__(
+        self,
+        site: str,
+        key: Ed25519PrivateKey,
+        backlog: End,
+        delivered: Mapping[Place, Ranges],
+        contested: Collection[ContestedRun] = (),
+    ) -> None:
         self.pace = Pace()
         self.rows_rate = Rate()
         self.bytes_rate = Rate()
         self.stuck: dict[tuple[Place, int], Stuck] = {}
+        self.contested = list(contested)
+        self.former_epoch = 0
+        """Whoever had a key before the site's present one may have used numbers up to this epoch."""
         self._site = site
         self._key = key
         self._schedule = Schedule(backlog)
@@ -51,6 +76,10 @@ class Traffic:
         self._waits_since_s: dict[Lane, float] = {}
         self._tokens: dict[int, Passage] = {}
         self._under_way_bytes = 0
+        self._left: dict[Taken, None] = {}
+        """What left lately, the oldest first."""
+        for run in contested:
+            self._passage(run.epoch, run.lane).contested |= Ranges(((run.first_seq, run.last_seq),))
 
     # ---- what there is
 
@@ -91,6 +120,17 @@ class Traffic:
         self._changed.clear()
         return changed
 
+    def disputed(self) -> str:
+        """One sentence on numbers that another box has used, with the key that this site signs with; '' if none is
+        known of."""
+        for run in reversed(self.contested):
+            if run.epoch > self.former_epoch:
+                return (
+                    f"HQ holds other records than this site's under numbers {run.first_seq} to {run.last_seq} of lane "
+                    f"{run.lane}: another box has this one's key; enrol this one anew."
+                )
+        return ""
+
     def refused(self) -> str:
         """One sentence on rows that HQ does not take although it answers; '' if there are none."""
         for (_, lane), passage in self._known():
@@ -102,43 +142,60 @@ class Traffic:
     # ---- what HQ says
 
     def believe(self, has: Mapping[Place, Ranges]) -> str:
-        """HQ has these numbers and no others; gives a sentence if it has some that this site never gave out."""
+        """HQ holds these numbers of the epochs that it was told of, and no others; gives a sentence if it holds some
+        that this site never gave out."""
         foreign = ""
-        for place in {*self._passages, *has}:
-            passage = self._passage(*place)
-            epoch, lane = place
+        for (epoch, lane), passage in self._known()[: MAX_EPOCHS * len(LANES)]:
+            place = (epoch, lane)
             before, told = passage.delivered, has.get(place, Ranges())
-            ours = told
-            if epoch in self._epochs:
-                ours = told & Ranges(((1, passage.newest_seq),))
-                if ours != told:
-                    foreign = (
-                        f"HQ holds record {told.top} of lane {lane} under this site's name, but the newest here is "
-                        f"{passage.newest_seq}: another box has this one's key; enrol this one anew."
-                    )
-                    log.error("another box uses this site's identity", epoch=epoch, lane=lane, reason=foreign)
-            missing = before - ours
+            # A journal restored from a replica may lack what HQ has of the epochs before.
+            if self._epochs[-1] == epoch > self.former_epoch and told.top > passage.newest_seq:
+                foreign = (
+                    f"HQ holds record {told.top} of lane {lane} under this site's name, but the newest here is "
+                    f"{passage.newest_seq}: another box has this one's key; enrol this one anew."
+                )
+                log.error("another box uses this site's identity", epoch=epoch, lane=lane, reason=foreign)
+            passage.believe(told)
+            missing = before - passage.delivered
             if missing:
                 log.warning("HQ has fewer rows than before", epoch=epoch, lane=lane, rows=len(missing))
-            if ours != before:
-                passage.believe(ours)
                 self._changed.add(place)
         self._settle()
         return foreign
 
-    def take(self, taken: Iterable[Taken], now_s: float) -> None:
-        """HQ has committed these numbers."""
-        for run in taken:
+    def take(self, taken: Iterable[Taken], now_s: float) -> list[Taken]:
+        """HQ has committed these rows; gives those that are ours."""
+        ours = [run for run in taken if run in self._left]
+        for run in ours:
             place = (run.epoch, run.lane)
-            passage = self._passages.get(place)
-            if passage is None or run.first_seq > passage.newest_seq:
-                continue
-            for flight in passage.take((run.first_seq, min(run.last_seq, passage.newest_seq))):
+            for flight in self._passages[place].take((run.first_seq, run.last_seq)):
                 if not flight.tries:
                     self.pace.taken(flight.size_bytes, flight.ahead_bytes, flight.left_s, now_s)
                 self.rows_rate.add(flight.rows, now_s)
                 self.bytes_rate.add(flight.size_bytes, now_s)
             self._changed.add(place)
+        self._settle()
+        return ours
+
+    def contest(self, contested: Iterable[Contested]) -> None:
+        """HQ holds other records under these numbers of envelopes, which may be ours."""
+        for one in contested:
+            envelope = one.envelope
+            if envelope not in self._left:
+                continue
+            passage = self._passages[envelope.epoch, envelope.lane]
+            for first_seq, last_seq in passage.contest((envelope.first_seq, envelope.last_seq), Ranges(one.runs)).runs:
+                self.contested.append(
+                    ContestedRun(epoch=envelope.epoch, lane=envelope.lane, first_seq=first_seq, last_seq=last_seq)
+                )
+                self._changed.add((envelope.epoch, envelope.lane))
+                log.error(
+                    "HQ holds records of another box under numbers of this one",
+                    epoch=envelope.epoch,
+                    lane=envelope.lane,
+                    first_seq=first_seq,
+                    last_seq=last_seq,
+                )
         self._settle()
 
     def arrive(self, token: int, now_s: float) -> None:
@@ -213,6 +270,8 @@ class Traffic:
         """Let one envelope leave; gives its bytes, 0 if there was none after all, and None if the link takes none."""
         place, run = self._next_run(turn, now_s)
         passage = self._passages[place]
+        if passage.is_claimable(run):
+            return self._claim(outbox, place, run, turn.end, publish, now_s)
         most_bytes = min(MOST_RECORD_BYTES, int(self.pace.envelope_bytes * self._ratio[turn.lane]))
         rows = outbox.rows(*place, run, turn.end, most_bytes)
         if not rows:
@@ -239,12 +298,49 @@ class Traffic:
             dictionary=dictionary_id(dictionary) if dictionary else "",
             tries=passage.tries(covered),
         )
-        passage.leave(token, flight)
-        self._tokens[token] = passage
-        self._under_way_bytes += flight.size_bytes
+        self._leave(place, token, flight, digest_of(row.id for row in rows))
         ratio = sum(len(row.record) for row in rows) / flight.size_bytes
         self._ratio[turn.lane] += (max(0.5, ratio) - self._ratio[turn.lane]) / 4
         return flight.size_bytes
+
+    def _claim(self, outbox: Outbox, place: Place, run: Run, end: End, publish: Publish, now_s: float) -> int | None:
+        """Let one claim leave in the place of an envelope; gives what `_send_turn` gives."""
+        passage = self._passages[place]
+        found = outbox.records(*place, run, end)
+        if found is None:  # a row of kind gone is there, or none at all
+            rows_there = outbox.rows(*place, run, end, 1)
+            passage.send_at_once((rows_there[0].first_seq, rows_there[-1].seq) if rows_there else run)
+            return 0
+        covered, ids = found
+        epoch, lane = place
+        rows = Taken(epoch=epoch, lane=lane, first_seq=covered[0], last_seq=covered[1], digest=digest_of(ids))
+        topic = str(UpTopic(self._site, "claim"))
+        claim = seal(self._key, topic, Claim(site=self._site, rows=rows))
+        token = publish("claim", claim)
+        if token is None:
+            return None
+        flight = Flight(
+            run=covered,
+            rows=len(ids),
+            size_bytes=len(claim),
+            ahead_bytes=self._under_way_bytes,
+            left_s=now_s,
+            is_claim=True,
+            tries=passage.tries(covered),
+        )
+        self._leave(place, token, flight, rows.digest)
+        return flight.size_bytes
+
+    def _leave(self, place: Place, token: int, flight: Flight, digest: bytes) -> None:
+        epoch, lane = place
+        passage = self._passages[place]
+        passage.leave(token, flight)
+        self._tokens[token] = passage
+        self._under_way_bytes += flight.size_bytes
+        first_seq, last_seq = flight.run
+        self._left[Taken(epoch=epoch, lane=lane, first_seq=first_seq, last_seq=last_seq, digest=digest)] = None
+        while len(self._left) > MOST_REMEMBERED:
+            del self._left[next(iter(self._left))]
 
     def _next_run(self, turn: Turn, now_s: float) -> tuple[Place, Run]:
         places = [place for place, _ in self._known() if place[1] == turn.lane]

@@ -79,7 +79,7 @@ class Uplink:
         self._linkdb = linkdb
         self._outbox: Outbox | None = None
         backlog = settings.hq.backlog if settings.hq is not None else "newest"
-        self._traffic = Traffic(settings.site, key, backlog, linkdb.delivered())
+        self._traffic = Traffic(settings.site, key, backlog, linkdb.delivered(), linkdb.contested())
         self._downlink = Downlink(settings, self._want)
         self._dictionaries = _Dictionaries(settings.journal, linkdb)
         self._introduction = Introduction()
@@ -107,13 +107,25 @@ class Uplink:
             notify.alive()
             for word in self._link.words(POLL_S):
                 self._hear(word)
-            self._outbox = self._outbox or Outbox.open(self._settings.journal)
+            self._outbox = self._outbox or self._open_outbox()
             now_s = time.monotonic()
             if self._outbox is not None:
                 self._turn(self._outbox, now_s)
             if now_s >= self._keep_due_s:
                 self._keep(now_s)
         self._dictionaries.stop()
+
+    def _open_outbox(self) -> Outbox | None:
+        outbox = Outbox.open(self._settings.journal)
+        if outbox is not None:
+            newest_epoch = max(outbox.epochs(), default=0)
+            try:
+                self._traffic.former_epoch = self._linkdb.former_epoch(
+                    keys.key_id(self._key.public_key()), newest_epoch
+                )
+            except LinkSettingsError as fault:  # only what people are told depends on it
+                log.warning("not kept", reason=str(fault))
+        return outbox
 
     def _turn(self, outbox: Outbox, now_s: float) -> None:
         self._traffic.look(outbox)
@@ -137,7 +149,7 @@ class Uplink:
         elif now_s >= self._pulse_due_s:
             self._publish_state(outbox, now_s)
         if self._flowing:
-            self._traffic.send(outbox, self._publish_envelope, self._dictionaries.usable, now_s)
+            self._traffic.send(outbox, self._publish_rows, self._dictionaries.usable, now_s)
             offered = self._dictionaries.to_offer()
             if offered is not None:
                 self._publish(
@@ -199,9 +211,9 @@ class Uplink:
                 case Have():
                     self._believe(answer, now_s)
                 case Ack():
-                    for taken in answer.taken:
+                    for taken in self._traffic.take(answer.taken, now_s):
                         self._introduction.take(taken)
-                    self._traffic.take(answer.taken, now_s)
+                    self._traffic.contest(answer.contested)
                     self._dictionaries.known(answer.dictionaries)
                     for unknown in answer.unknown_dictionaries:
                         self._dictionaries.unknown(unknown)
@@ -245,8 +257,8 @@ class Uplink:
         topic = str(StateTopic(self._settings.site))
         self._link.publish(topic, seal(self._key, topic, state), retain=True)
 
-    def _publish_envelope(self, lane: Lane, envelope: bytes) -> int | None:
-        return self._link.publish(str(UpTopic(self._settings.site, lane)), envelope)
+    def _publish_rows(self, what: Lane | Literal["claim"], envelope: bytes) -> int | None:
+        return self._link.publish(str(UpTopic(self._settings.site, what)), envelope)
 
     def _publish(self, what: Literal["dictionary", "want"], message: Dictionary | Want) -> None:
         topic = str(UpTopic(self._settings.site, what))
@@ -273,7 +285,10 @@ class Uplink:
             return
         try:
             self._linkdb.keep(
-                self._not_kept, msgspec.structs.replace(state, at=_now_us()), list(self._traffic.stuck.values())
+                self._not_kept,
+                msgspec.structs.replace(state, at=_now_us()),
+                list(self._traffic.stuck.values()),
+                self._traffic.contested,
             )
         except LinkSettingsError as fault:
             # What is kept is only for others to see, and a full disk is relieved by going on.
@@ -292,9 +307,11 @@ class Uplink:
             return f"HQ refuses this site: {self._refused_because}"
         if not self._flowing:
             return "HQ's broker is reached, but HQ does not answer."
+        if disputed := self._traffic.disputed() or self._foreign:
+            return disputed
         if self._traffic.stuck:
             return next(iter(self._traffic.stuck.values())).reason
-        return self._foreign or self._traffic.refused()
+        return self._traffic.refused()
 
 
 class _Dictionaries:

@@ -32,19 +32,21 @@ class LinkWord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers that HQ has, as ascending runs by place, and the link's own word (None: it never said anything)."""
+    """The numbers that HQ has, as ascending runs by place, those that it holds with records of another box, and the
+    link's own word (None: it never said anything)."""
 
     delivered: dict[Place, list[Run]] = {}
+    contested: dict[Place, list[Run]] = {}
     word: LinkWord | None = None
 
     def waiting(self, place: Place) -> list[Run]:
-        """The runs of numbers that HQ is not known to have."""
+        """The runs of numbers that HQ is not known to have; what has a contested one gets another."""
         runs = []
         next_seq = 1
-        for first, last in self.delivered.get(place, []):
+        for first, last in sorted([*self.delivered.get(place, []), *self.contested.get(place, [])]):
             if first > next_seq:
                 runs.append((next_seq, first - 1))
-            next_seq = last + 1
+            next_seq = max(next_seq, last + 1)
         return [*runs, (next_seq, LAST)]
 
     def has(self, place: Place, first: int, last: int) -> bool:
@@ -62,16 +64,18 @@ def read_link(path: Path) -> Known:
         return Known()
     try:
         connection.set_busy_timeout(BUSY_WAIT_MS)
-        return Known(delivered=_delivered(connection), word=_word(connection))
+        return Known(
+            delivered=_runs(connection, "delivered"), contested=_runs(connection, "contested"), word=_word(connection)
+        )
     except (apsw.Error, msgspec.ValidationError):
         return Known()
     finally:
         connection.close()
 
 
-def _delivered(connection: apsw.Connection) -> dict[Place, list[Run]]:
+def _runs(connection: apsw.Connection, table: str) -> dict[Place, list[Run]]:
     runs: dict[Place, list[Run]] = {}
-    rows = connection.execute("SELECT epoch, lane, first_seq, last_seq FROM delivered ORDER BY epoch, lane, first_seq")
+    rows = connection.execute(f"SELECT epoch, lane, first_seq, last_seq FROM {table} ORDER BY epoch, lane, first_seq")
     for row in rows:
         epoch, lane, first, last = msgspec.convert(row, tuple[int, str, int, int])
         of_place = runs.setdefault((epoch, lane), [])

@@ -1,7 +1,7 @@
 """The outbox: a record's place in a lane to HQ, written in the transaction of the record itself."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -44,11 +44,39 @@ def put(connection: apsw.Connection, records: Sequence[Record]) -> None:
 def begin_epoch(connection: apsw.Connection) -> None:
     """Number from 1 again, in an epoch that nobody has used: ms since 1970, and 16 random bits; above those before it,
     whatever the clock shows."""
-    epoch = (now_us() // 1000) << 16 | secrets.randbits(16)
+    chance = secrets.randbits(16)
     connection.execute(
-        "UPDATE meta SET value = CAST(max(CAST(value AS INTEGER) + 1, ?) AS TEXT) WHERE key = 'epoch'", (epoch,)
+        "UPDATE meta SET value = CAST(max(CAST(value AS INTEGER) + 1 + ?, ?) AS TEXT) WHERE key = 'epoch'",
+        (chance, (now_us() // 1000) << 16 | chance),
     )
     connection.execute("UPDATE lanes SET last_seq = 0")
+
+
+def renumber(connection: apsw.Connection, contested: Mapping[tuple[int, str], Sequence[tuple[int, int]]]) -> int:
+    """Give what has one of these numbers, runs by epoch and lane, a number in a new epoch; tells how many that are.
+
+    HQ holds records of another box under them, so it will never take what is here under the same.
+    """
+    rows: list[Any] = [
+        row
+        for (epoch, lane), runs in sorted(contested.items())
+        for first, last in runs
+        for row in connection.execute(
+            "SELECT epoch, lane, seq FROM outbox "
+            "WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ? AND kind <> 'gone' ORDER BY seq",
+            (epoch, lane, first, last),
+        )
+    ]
+    if rows:
+        begin_epoch(connection)
+    for epoch, lane, seq in rows:
+        connection.execute("UPDATE lanes SET last_seq = last_seq + 1 WHERE lane = ?", (lane,))
+        connection.execute(
+            "UPDATE outbox SET epoch = (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'epoch'), "
+            "seq = (SELECT last_seq FROM lanes WHERE lane = ?2) WHERE epoch = ?1 AND lane = ?2 AND seq = ?3",
+            (epoch, lane, seq),
+        )
+    return len(rows)
 
 
 def _sendable(connection: apsw.Connection, record: Record) -> tuple[Record, bytes]:

@@ -12,9 +12,9 @@ from litestar.exceptions import HTTPException
 
 from sync import keys, log
 from sync.certificates import Authority
-from sync.enrol import Asked, Enrolled, possession, secret_sha256
+from sync.enrol import KEY_USED_BEFORE, Asked, Enrolled, possession, secret_sha256
 from sync.errors import LinkSettingsError, SyncError
-from sync.hq.errors import EnrolmentRefused
+from sync.hq.errors import EnrolmentRefused, KeyUsedBefore
 from sync.hq.store import Store
 
 MAX_BODY_BYTES = 4096
@@ -63,7 +63,8 @@ def build(where: str | Path, authority: Authority, hq_key: str, hosts: tuple[str
                 store.redeem(data.site, secret_sha256(data.secret), keys.public_text(key))
         except EnrolmentRefused as fault:
             log.warning("enrolment refused", site=data.site, address=address, reason=str(fault))
-            raise HTTPException(str(fault), status_code=403) from None
+            status = KEY_USED_BEFORE if isinstance(fault, KeyUsedBefore) else 403
+            raise HTTPException(str(fault), status_code=status) from None
         except SyncError as fault:
             log.warning("enrolment failed", site=data.site, reason=str(fault))
             raise HTTPException("HQ's store does not work now; try again later.", status_code=503) from None

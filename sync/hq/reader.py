@@ -5,15 +5,16 @@ Nothing counts the table of records: it may hold many millions, and whatever is 
 
 import heapq
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
-from sync.hq.database import Database, open_database
-from sync.protocol import LANES, MAX_EPOCHS, MAX_RUNS, Held, Lane
+from sync.envelope import MAX_ROWS
+from sync.hq.database import Database, marks, open_database
+from sync.protocol import LANES, MAX_EPOCHS, MAX_RUNS, Held, Lane, Taken, digest_of
 from sync.ranges import Ranges
 
 MAX_DICTIONARIES = 16
@@ -22,6 +23,7 @@ MAX_DICTIONARIES = 16
 _CACHED_DICTIONARIES = 64
 _PAGE = 8
 _CHUNK = 1000
+_MOST = 2**63 - 1  # what JSON's readers can bear; numbers that a stolen key made up add up to more
 _ENDED = ("done", "fired", "declined", "expired", "failed")
 
 _RECORD_COLUMNS = "site, epoch, lane, seq, kind, id, record, at, received_at, mono"
@@ -216,21 +218,45 @@ class Reader:
 
     # ---- what is held of a site --------------------------------------------------------------------------------
 
-    def have(self, site: str) -> tuple[Held, ...]:
-        """What a Have tells `site`: of its newest epochs the newest runs that are held."""
-        epochs = self.database.select(
-            "SELECT DISTINCT epoch FROM lanes WHERE site = ? AND top_seq > 0 ORDER BY epoch DESC LIMIT ?",
-            site,
-            MAX_EPOCHS,
-        )
+    def have(self, site: str, named: Collection[int] = ()) -> tuple[Held, ...]:
+        """What a Have tells `site`: of the epochs that it `named` (it named none: of the newest) the newest runs that
+        are held. Epochs that somebody made up with a stolen key are not named, and so do not displace the others."""
+        epochs = sorted(named)[-MAX_EPOCHS:] or [
+            epoch
+            for (epoch,) in self.database.select(
+                "SELECT DISTINCT epoch FROM lanes WHERE site = ? AND top_seq > 0 ORDER BY epoch DESC LIMIT ?",
+                site,
+                MAX_EPOCHS,
+            )
+        ]
         if not epochs:
             return ()
         lanes = self.database.select(
-            "SELECT epoch, lane FROM lanes WHERE site = ? AND top_seq > 0 AND epoch >= ? ORDER BY epoch, lane",
+            "SELECT epoch, lane FROM lanes WHERE site = ? AND top_seq > 0"
+            f" AND epoch IN ({marks(len(epochs))}) ORDER BY epoch, lane",
             site,
-            epochs[-1][0],
+            *epochs,
         )
         return tuple(Held(epoch=epoch, lane=lane, runs=self._newest_runs(site, epoch, lane)) for epoch, lane in lanes)
+
+    def holds(self, site: str, rows: Taken) -> bool:
+        """Whether HQ has a record for every one of these numbers, and they are the ones that the digest is of."""
+        numbers = rows.last_seq - rows.first_seq + 1
+        if not 1 <= numbers <= MAX_ROWS:
+            return False
+        ids = [
+            id
+            for (id,) in self.database.select(
+                "SELECT id FROM received WHERE site = ? AND epoch = ? AND lane = ? AND seq BETWEEN ? AND ?"
+                " ORDER BY seq",
+                site,
+                rows.epoch,
+                rows.lane,
+                rows.first_seq,
+                rows.last_seq,
+            )
+        ]
+        return len(ids) == numbers and digest_of(ids) == rows.digest
 
     def held(self, site: str, epoch: int, lane: str) -> Ranges:
         """All numbers of a lane that are held."""
@@ -360,7 +386,7 @@ class Reader:
                 heard_at=heard_at,
                 records=records.get(site, 0),
                 lag=sorted(lag[site].values(), key=lambda one: LANES.index(one.lane)),
-                lacking=lacking[site],
+                lacking=min(lacking[site], _MOST),
                 gone=gone[site],
                 refused=causes.get((site, "refused"), 0),
                 conflicts=causes.get((site, "conflict"), 0),

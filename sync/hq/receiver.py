@@ -34,9 +34,12 @@ from sync.hq import orders
 from sync.hq.errors import IdentityConflict, StoreFailed
 from sync.hq.store import Cause, Store
 from sync.protocol import (
+    MAX_RUNS,
     Ack,
     Answer,
     Chunk,
+    Claim,
+    Contested,
     Dictionary,
     Have,
     Hello,
@@ -87,17 +90,19 @@ class _Answers:
 
     def __init__(self) -> None:
         self.taken: defaultdict[str, list[Taken]] = defaultdict(list)
+        self.contested: defaultdict[str, list[Contested]] = defaultdict(list)
         self.learnt: defaultdict[str, list[str]] = defaultdict(list)
         self.unknown: defaultdict[str, list[str]] = defaultdict(list)
         self.refused: dict[str, str] = {}
-        self.introduced: dict[str, State] = {}
+        self.introduced: dict[tuple[str, str], State] = {}
+        """By site and introduction."""
         self.present: set[str] = set()
         self.said: list[tuple[str, msgspec.Struct]] = []
         """Have, Offer and Chunk, each for a topic."""
 
     def messages(self, at: int) -> list[tuple[str, msgspec.Struct]]:
         """All of them, by topic."""
-        sites = sorted({*self.taken, *self.learnt, *self.unknown})
+        sites = sorted({*self.taken, *self.contested, *self.learnt, *self.unknown})
         acks: list[tuple[str, msgspec.Struct]] = [
             (
                 ack_topic(site),
@@ -107,6 +112,7 @@ class _Answers:
                     taken=tuple(self.taken[site]),
                     dictionaries=tuple(dict.fromkeys(self.learnt[site]))[-_MAX_NAMED:],
                     unknown_dictionaries=tuple(dict.fromkeys(self.unknown[site]))[:_MAX_NAMED],
+                    contested=tuple(self.contested[site]),
                 ),
             )
             for site in sites
@@ -276,8 +282,12 @@ class Receiver:
                     log.warning("refused", topic=topic[:200], reason=str(fault))
                     cause: Cause = "conflict" if isinstance(fault, IdentityConflict) else "refused"
                     self._store.quarantine(_claimed_site(topic), cause, str(fault), payload, at)
-                    answers.refused[_claimed_site(topic)] = str(fault)
-            for site, state in answers.introduced.items():
+                    if isinstance(fault, IdentityConflict):
+                        contested = Contested(envelope=fault.envelope, runs=fault.numbers.runs[:MAX_RUNS])
+                        answers.contested[_claimed_site(topic)].append(contested)
+                    else:
+                        answers.refused[_claimed_site(topic)] = str(fault)
+            for (site, _), state in answers.introduced.items():
                 self._introduce(self._store, site, state, at, answers)
             for site in answers.present:  # with each pulse too: what was just sent should not wait for an introduction
                 offers: list[Offer] = orders.offers(self._store, site)
@@ -295,7 +305,7 @@ class Receiver:
             case StateTopic():
                 state = _of(site, unseal(payload, topic, key, State))
                 if store.note_state(state, at):
-                    answers.introduced[site] = state
+                    answers.introduced[site, state.introduction] = state
                 if state.state == "up":
                     answers.present.add(site)
             case UpTopic(what="dictionary"):
@@ -307,6 +317,10 @@ class Receiver:
                 chunk: Chunk | None = orders.answers(store, site, want)
                 if chunk is not None:
                     answers.said.append((chunk_topic(site), chunk))
+            case UpTopic(what="claim"):
+                claim = _of(site, unseal(payload, topic, key, Claim))
+                if store.holds(site, claim.rows):
+                    answers.taken[site].append(claim.rows)
             case UpTopic(what=lane):
                 header = open_header(payload)
                 if (header.site, header.lane) != (site, lane):
@@ -325,7 +339,7 @@ class Receiver:
             site=site,
             introduction=state.introduction,
             at=at,
-            lanes=store.have(site),
+            lanes=store.have(site, {lane.epoch for lane in state.lanes}),
             dictionaries=store.dictionaries(site)[:_MAX_NAMED],
         )
         answers.said.append((ack_topic(site), have))

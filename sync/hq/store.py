@@ -19,11 +19,11 @@ from sync.envelope import Gone, Header, Row, dictionary_id
 from sync.errors import EnvelopeInvalid, MessageInvalid, SyncError
 from sync.hq import clock, plays, schema
 from sync.hq.database import Value, marks, migrate
-from sync.hq.errors import EnrolmentRefused, IdentityConflict
+from sync.hq.errors import EnrolmentRefused, IdentityConflict, KeyUsedBefore
 from sync.hq.holding import LaneKey, Piece, hold, pieces_in, runs_near, shared, swap_pieces, without
 from sync.hq.reader import MAX_DICTIONARIES, Reader
 from sync.hq.record import to_json
-from sync.protocol import Dictionary, State, Taken
+from sync.protocol import Dictionary, State, Taken, digest_of
 from sync.ranges import Ranges
 
 QUARANTINE_ROWS = 1000
@@ -126,7 +126,8 @@ class Store(Reader):
         """Enrol `site` with `public_key` (base64) by an invitation; what it was enrolled with before is revoked.
 
         The same key may redeem the same invitation again, because the first answer may have been lost. Raises
-        EnrolmentRefused when there is no such invitation, or it is over, or another key used it.
+        EnrolmentRefused when there is no such invitation, or it is over, or another key used it, and KeyUsedBefore when
+        the site has had this key: who is invited again gets a new one.
         """
         now = _now_us()
         with self.transaction([site]):
@@ -142,6 +143,8 @@ class Store(Reader):
                 raise EnrolmentRefused(f"this invitation of site {site} was used before; ask for a new one.")
             if now > expires_at:
                 raise EnrolmentRefused(f"this invitation of site {site} is over; ask for a new one.")
+            if self.database.select("SELECT 1 FROM keys WHERE site = ? AND key = ?", site, public_key):
+                raise KeyUsedBefore(f"site {site} has had this key before; it needs a new one.")
             self.database.execute(
                 "UPDATE invitations SET used_at = ?, used_by = ? WHERE site = ? AND secret_sha256 = ?",
                 now,
@@ -186,17 +189,29 @@ class Store(Reader):
             keys.key_id(keys.parse_public(public_key)),
             _now_us(),
         )
+        # What whoever had the last key said of boots and connections shall not make HQ deaf to this one.
+        self.database.execute(
+            "UPDATE contact SET connection = '', introduction = '', boot = '', mono = 0, dead = '[]' WHERE site = ?",
+            site,
+        )
 
     # ---- what arrives, inside `transaction` --------------------------------------------------------------------
 
     def apply(self, header: Header, rows: Sequence[Row], at: int) -> Taken:
-        """Keep what is new of an envelope that came at `at` (µs), and say which numbers are held now.
+        """Keep what is new of an envelope that came at `at` (µs), and say which rows are held now.
 
         A row whose record JSON cannot hold is set aside in the quarantine and its number held without a record. Raises
         IdentityConflict, before anything is changed, when a number that is held comes again with another id, and
         EnvelopeInvalid when a row stands for more numbers than one may.
         """
         key = LaneKey(header.site, header.epoch, header.lane)
+        taken = Taken(
+            epoch=header.epoch,
+            lane=header.lane,
+            first_seq=header.first_seq,
+            last_seq=header.last_seq,
+            digest=digest_of(row.id for row in rows),
+        )
         self._require_lock(key.site)
         if any(row.span > MAX_SPAN for row in rows):
             raise EnvelopeInvalid(f"a row of site {key.site} stands for more than {MAX_SPAN} numbers.")
@@ -206,9 +221,13 @@ class Store(Reader):
         held = span & Ranges(near)
         pieces = pieces_in(self.database, key, first, last) if held else []
         kept = held - Ranges((piece.first_seq, piece.last_seq) for piece in pieces)
-        self._refuse_conflict(key, [row for row in rows if row.kind != _GONE and row.seq in kept])
+        self._refuse_conflict(key, taken, [row for row in rows if row.kind != _GONE and row.seq in kept])
         bare = Ranges((piece.first_seq, piece.last_seq) for piece in pieces if piece.reason == _QUARANTINED)
-        came = {row.seq: row.kind for row in rows if row.kind != _GONE and row.seq not in kept and row.seq not in bare}
+        came = {
+            row.seq: row.kind
+            for row in rows
+            if row.kind != _GONE and row.seq not in kept and (row.seq not in bare or _is_readable(row))
+        }
         left = [part for piece in pieces for part in without(piece, came)]
         left += self._keep(key, [row for row in rows if row.seq in came], at)
         left += self._note_gone(key, [row for row in rows if row.kind == _GONE], held, pieces, at)
@@ -216,7 +235,7 @@ class Store(Reader):
             swap_pieces(self.database, key, pieces, left, at)
         hold(self.database, key, first, last, near)
         self._heard(key.site, at)
-        return Taken(epoch=header.epoch, lane=header.lane, first_seq=first, last_seq=last)
+        return taken
 
     def lose(self, site: str, epoch: int, lane: str, numbers: Ranges, at: int) -> None:
         """Note that nobody has the records of `numbers` any more, where they are not held: the box that had them is
@@ -255,7 +274,8 @@ class Store(Reader):
         answered with Have.
 
         States may come late and in any order: one that is older than what is known changes nothing, and a connection
-        that died stays dead even if its birth is heard afterwards.
+        that died stays dead even if its birth is heard afterwards. What looks old is answered all the same: it may be
+        the true site, beside another box that uses its identity.
         """
         site = state.site
         self._require_lock(site)
@@ -278,10 +298,12 @@ class Store(Reader):
                 )
             self.database.execute("UPDATE contact SET dead = ? WHERE site = ?", _json(dead), site)
             return False
-        earlier_boot = boot != known_boot and self._was_heard(site, boot)
+        earlier_boot = known_boot not in ("", boot) and self._was_heard(site, boot)
         clock.hear(self.database, state, at)
-        if connection in dead or earlier_boot or (boot == known_boot and state.mono < known_mono):
+        if connection in dead:
             return False
+        if earlier_boot or (boot == known_boot and state.mono < known_mono):
+            return bool(introduction != known_introduction)
         begins = known_state != "up" or connection != known_connection
         self.database.execute(
             "UPDATE contact SET state = 'up', connection = ?, introduction = ?, boot = ?, mono = ?, replica = ?"
@@ -308,22 +330,30 @@ class Store(Reader):
         if site not in self._locked:
             raise RuntimeError(f"site {site} is changed outside a transaction that names it")
 
-    def _refuse_conflict(self, key: LaneKey, rows: Sequence[Row]) -> None:
+    def _refuse_conflict(self, key: LaneKey, envelope: Taken, rows: Sequence[Row]) -> None:
         ids = {row.seq: row.id for row in rows}
+        others: dict[int, str] = {}
         seqs = list(ids)
         for start in range(0, len(seqs), _MOST_MARKS):
             part = seqs[start : start + _MOST_MARKS]
-            for seq, id in self.database.select(
-                "SELECT seq, id FROM received WHERE site = ? AND epoch = ? AND lane = ?"
-                f" AND seq IN ({marks(len(part))})",
-                *key,
-                *part,
-            ):
-                if ids[seq] != id:
-                    raise IdentityConflict(
-                        f"number {seq} of lane {key.lane} of site {key.site} came as {id} and again as {ids[seq]}:"
-                        " two boxes use one identity; revoke the site and enrol the right one anew."
-                    )
+            others |= {
+                seq: id
+                for seq, id in self.database.select(
+                    "SELECT seq, id FROM received WHERE site = ? AND epoch = ? AND lane = ?"
+                    f" AND seq IN ({marks(len(part))})",
+                    *key,
+                    *part,
+                )
+                if ids[seq] != id
+            }
+        if others:
+            seq = min(others)
+            raise IdentityConflict(
+                f"number {seq} of lane {key.lane} of site {key.site} came as {others[seq]} and again as {ids[seq]}:"
+                " two boxes use one identity; revoke the site and enrol the right one anew.",
+                envelope,
+                Ranges((seq, seq) for seq in others),
+            )
 
     def _keep(self, key: LaneKey, rows: Sequence[Row], at: int) -> list[Piece]:
         """Keep these rows as records; the pieces are those that cannot be."""
@@ -464,6 +494,14 @@ class Store(Reader):
             site,
             at,
         )
+
+
+def _is_readable(row: Row) -> bool:
+    try:
+        to_json(bytes(row.record))
+    except ValueError:
+        return False
+    return True
 
 
 def _gone(record: bytes) -> Gone:

@@ -16,7 +16,7 @@ from sync.hq.database import migrate
 from sync.hq.errors import EnrolmentRefused, IdentityConflict
 from sync.hq.reader import MAX_DICTIONARIES, Reader
 from sync.hq.store import MAX_SPAN, QUARANTINE_BYTES, QUARANTINE_ROWS, Store
-from sync.protocol import MAX_EPOCHS, MAX_RUNS, Dictionary, LaneState, Taken
+from sync.protocol import MAX_EPOCHS, MAX_RUNS, Dictionary, LaneState, Taken, digest_of
 from sync.ranges import Ranges
 from tests.hq.sent import KEY, NOW, OTHER_KEY, SITE, gone_row, header, id_of, row, say, send
 
@@ -34,7 +34,8 @@ def gone(store: Store) -> dict[str, tuple[int, dict[str, int], int]]:
 
 
 def test_a_record_is_kept_once_and_a_gap_closes_when_its_rows_come(store: Store) -> None:
-    assert send(store, [row(1), row(2)]) == Taken(epoch=1, lane="now", first_seq=1, last_seq=2)
+    digest = digest_of([id_of(1), id_of(2)])
+    assert send(store, [row(1), row(2)]) == Taken(epoch=1, lane="now", first_seq=1, last_seq=2, digest=digest)
     send(store, [row(5), row(6)])
     assert store.held(SITE, 1, "now") == Ranges([(1, 2), (5, 6)])
     assert [(lane.top_seq, lane.held, lane.lacking) for lane in store.lanes(SITE)] == [(6, 4, 2)]
@@ -230,10 +231,11 @@ def test_a_death_heard_before_its_birth_is_not_undone_by_it(store: Store) -> Non
     assert link(store) == "up"
 
 
-def test_an_old_pulse_that_comes_late_changes_nothing(store: Store) -> None:
+def test_an_old_state_that_comes_late_changes_nothing_but_is_answered(store: Store) -> None:
     store.enrol(SITE, KEY)
     say(store, "up", "second", mono=50, introduction="i2")
-    assert not say(store, "up", "first", mono=40, introduction="i1")
+    assert say(store, "up", "first", mono=40, introduction="i1")
+    assert not say(store, "up", "first", mono=40, introduction="i2")
     say(store, "down", "second", mono=50)
     assert link(store) == "down"
 

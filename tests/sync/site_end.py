@@ -22,6 +22,7 @@ from sync.envelope import Header, Row, dictionary_id, open_header, unpack
 from sync.errors import DictionaryUnknown
 from sync.protocol import (
     Ack,
+    Claim,
     Dictionary,
     Have,
     Held,
@@ -31,6 +32,7 @@ from sync.protocol import (
     State,
     Taken,
     ack_topic,
+    digest_of,
 )
 from sync.ranges import Ranges
 from sync.sealed import seal, unseal
@@ -233,6 +235,12 @@ class HqEnd:
                 if self.learns:
                     self.dictionaries[dictionary.id] = dictionary.content
                     self.say(Ack(site=SITE, at=1, dictionaries=(dictionary.id,)))
+            case ["up", "claim"]:
+                rows = unseal(message.payload, message.topic, self.site_key, Claim).rows
+                numbers = range(rows.first_seq, rows.last_seq + 1)
+                ids = [self.rows.get((rows.epoch, rows.lane, seq), "") for seq in numbers]
+                if digest_of(ids) == rows.digest and self.acknowledges:
+                    self.say(Ack(site=SITE, at=1, taken=(rows,)))
             case ["up", "now" | "day" | "bulk"]:
                 self._take(message.payload)
 
@@ -257,7 +265,13 @@ class HqEnd:
         self.rows |= {(*place, row.seq): row.id for row in rows}
         self.held[place] = self.held.get(place, Ranges()) | Ranges(((header.first_seq, header.last_seq),))
         if self.acknowledges:
-            taken = Taken(epoch=header.epoch, lane=header.lane, first_seq=header.first_seq, last_seq=header.last_seq)
+            taken = Taken(
+                epoch=header.epoch,
+                lane=header.lane,
+                first_seq=header.first_seq,
+                last_seq=header.last_seq,
+                digest=digest_of(row.id for row in rows),
+            )
             self.say(Ack(site=SITE, at=1, taken=(taken,)))
 
 

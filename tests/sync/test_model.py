@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sync import keys
-from sync.envelope import Gone, dictionary_id, open_header, pack, unpack
+from sync.envelope import Gone, Header, Row, dictionary_id, open_header, pack, unpack
 from sync.errors import DictionaryUnknown
+from sync.hq.errors import IdentityConflict
 from sync.hq.store import Store
 from sync.introduction import Introduction
 from sync.outbox import Outbox
 from sync.passage import Flight, Passage
-from sync.protocol import LANES, Ack, Dictionary, Have, Lane, State, Taken
+from sync.protocol import LANES, Ack, Claim, Contested, Dictionary, Have, Lane, State, Taken, digest_of
 from sync.ranges import Ranges
 from sync.schedule import End
 
@@ -78,9 +79,10 @@ class Protocol(RuleBasedStateMachine):
         self.clock_s = 0.0
         self.tokens = 0
         self.kept_delivered: dict[Place, Ranges] = {}
+        self.kept_contested: dict[Place, Ranges] = {}
         self.start_link()
         # What is on its way, either way.
-        self.up: list[bytes | State | Dictionary] = []
+        self.up: list[bytes | State | Dictionary | Claim] = []
         self.down: list[Said] = []
         # HQ.
         self.store_path = here / "hq.db"
@@ -93,6 +95,7 @@ class Protocol(RuleBasedStateMachine):
         # What the judge knows.
         self.accepted: dict[Number, tuple[str, str, Any]] = {}
         self.given_up: set[Number] = set()
+        self.of_strangers: set[str] = set()
         self.ids = 0
         self.copies = 0
 
@@ -155,7 +158,27 @@ class Protocol(RuleBasedStateMachine):
         self.journal.execute("VACUUM INTO ?", (str(path),))
         self.journal_copies = [*self.journal_copies, (path, self.epoch)][-2:]
 
-    @precondition(lambda self: self.journal_copies)
+    @rule()
+    def give_other_numbers(self) -> None:
+        """The daemon: what has a number that HQ holds with another record gets one in a new epoch."""
+        places = [
+            (epoch, lane, seq)
+            for (epoch, lane), contested in sorted(self.kept_contested.items())
+            for (seq,) in self.numbers(epoch, lane)
+            if seq in contested and self.has_record((epoch, lane, seq))
+        ]
+        if places:
+            self.epoch += 1
+        for epoch, lane, seq in places:
+            new = self.newest(self.epoch, lane) + 1
+            self.journal.execute(
+                "UPDATE outbox SET epoch = ?, seq = ? WHERE epoch = ? AND lane = ? AND seq = ?",
+                (self.epoch, new, epoch, lane, seq),
+            )
+            self.accepted[self.epoch, lane, new] = self.accepted.pop((epoch, lane, seq))
+
+    # What HQ lost, and what a replica has not, others may take: docs/sync.md says that this is not covered.
+    @precondition(lambda self: self.journal_copies and not self.of_strangers)
     @rule(pick=picks)
     def restore_site(self, pick: int) -> None:
         """The box is lost; another takes its place with what the replica had, and a new epoch. What neither the replica
@@ -181,7 +204,7 @@ class Protocol(RuleBasedStateMachine):
         self.given_up -= {number for number in self.given_up if number in self.accepted and self.has_record(number)}
         self.journal_copies = []
         self.epoch += 1
-        self.kept_delivered = {}
+        self.kept_delivered, self.kept_contested = {}, {}
         self.start_link()
 
     # ---- the link ------------------------------------------------------------------------------------------------
@@ -190,6 +213,9 @@ class Protocol(RuleBasedStateMachine):
         """A new process of the link, with what link.db has."""
         self.introduction = Introduction()
         self.passages = {place: Passage(delivered) for place, delivered in self.kept_delivered.items()}
+        for place, contested in self.kept_contested.items():
+            self.passages.setdefault(place, Passage()).contested = contested
+        self.left: set[Taken] = set()
         self.introduced = False
         # Words of HQ from before a fall back are not true any more; these say where such a word still has an effect.
         self.misled = True
@@ -202,7 +228,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def link_db_is_lost(self) -> None:
-        self.kept_delivered = {}
+        self.kept_delivered, self.kept_contested = {}, {}
         self.start_link()
 
     @rule()
@@ -232,6 +258,8 @@ class Protocol(RuleBasedStateMachine):
             run = passage.next_run(end, self.clock_s)
             if run is None:
                 continue
+            if passage.is_claimable(run) and self.claim(epoch, lane, run, end):
+                return
             rows = self.outbox.rows(epoch, lane, run, end, 1 << 20, most)
             if not rows:
                 passage.mark_absent(self.outbox.gap(epoch, lane, run, end))
@@ -250,9 +278,36 @@ class Protocol(RuleBasedStateMachine):
                 tries=passage.tries(covered),
                 due_s=self.clock_s + TIMEOUT_S,
             )
-            passage.leave(self.tokens, flight)
+            self.leave(epoch, lane, flight, digest_of(row.id for row in rows))
             self.up.append(envelope)
             return
+
+    def claim(self, epoch: int, lane: Lane, run: tuple[int, int], end: End) -> bool:
+        found = self.outbox.records(epoch, lane, run, end)
+        if found is None:
+            return False
+        covered, ids = found
+        self.tokens += 1
+        tries = self.passage((epoch, lane)).tries(covered)
+        flight = Flight(
+            run=covered,
+            rows=len(ids),
+            size_bytes=1,
+            ahead_bytes=0,
+            left_s=self.clock_s,
+            is_claim=True,
+            tries=tries,
+            due_s=self.clock_s + TIMEOUT_S,
+        )
+        self.up.append(Claim(site=SITE, rows=self.leave(epoch, lane, flight, digest_of(ids))))
+        return True
+
+    def leave(self, epoch: int, lane: Lane, flight: Flight, digest: bytes) -> Taken:
+        self.passage((epoch, lane)).leave(self.tokens, flight)
+        first_seq, last_seq = flight.run
+        rows = Taken(epoch=epoch, lane=lane, first_seq=first_seq, last_seq=last_seq, digest=digest)
+        self.left.add(rows)
+        return rows
 
     @rule()
     def time_passes(self) -> None:
@@ -277,10 +332,16 @@ class Protocol(RuleBasedStateMachine):
                     self.passage(place).believe(has.get(place, Ranges()))
                 self.introduced = True
                 self.misled = said.life != self.life or name in self.misled_questions
-            case Ack(taken=taken, unknown_dictionaries=unknown):
+            case Ack(taken=taken, unknown_dictionaries=unknown, contested=contested):
                 for part in taken:
-                    self.introduction.take(part)
-                    self.passage((part.epoch, part.lane)).take((part.first_seq, part.last_seq))
+                    if part in self.left:
+                        self.introduction.take(part)
+                        self.passage((part.epoch, part.lane)).take((part.first_seq, part.last_seq))
+                for one in contested:
+                    part = one.envelope
+                    if part in self.left:
+                        run = (part.first_seq, part.last_seq)
+                        self.passage((part.epoch, part.lane)).contest(run, Ranges(one.runs))
                 for id in unknown:
                     for passage in self.passages.values():
                         passage.forget_dictionary(id)
@@ -292,6 +353,7 @@ class Protocol(RuleBasedStateMachine):
 
     def keep(self) -> None:
         self.kept_delivered = {place: passage.delivered for place, passage in self.passages.items()}
+        self.kept_contested = {place: passage.contested for place, passage in self.passages.items()}
 
     # ---- the network ---------------------------------------------------------------------------------------------
 
@@ -325,7 +387,7 @@ class Protocol(RuleBasedStateMachine):
         if not again:
             self.up.remove(message)
 
-    def take(self, message: bytes | State | Dictionary) -> Have | Ack | None:
+    def take(self, message: bytes | State | Dictionary | Claim) -> Have | Ack | None:
         """What a receiver does with a message inside a transaction, and what it answers after the commit."""
         if isinstance(message, State):
             if not self.store.note_state(message, AT):
@@ -340,12 +402,35 @@ class Protocol(RuleBasedStateMachine):
         if isinstance(message, Dictionary):
             self.store.learn_dictionary(message, AT)
             return Ack(site=SITE, at=AT, dictionaries=(message.id,))
+        if isinstance(message, Claim):
+            return Ack(site=SITE, at=AT, taken=(message.rows,)) if self.store.holds(SITE, message.rows) else None
         try:
             header, rows = unpack(message, KEY.public_key(), lambda id: self.store.dictionary(SITE, id))
         except DictionaryUnknown:
             return Ack(site=SITE, at=AT, unknown_dictionaries=(str(open_header(message).dictionary),))
-        taken: Taken = self.store.apply(header, rows, AT)
-        return Ack(site=SITE, at=AT, taken=(taken,))
+        try:
+            return Ack(site=SITE, at=AT, taken=(self.store.apply(header, rows, AT),))
+        except IdentityConflict as fault:
+            return Ack(site=SITE, at=AT, contested=(Contested(envelope=fault.envelope, runs=fault.numbers.runs),))
+
+    @precondition(lambda self: self.life == 0)
+    @rule(lane=lanes, above=st.integers(-5, 10), count=counts)
+    def a_stranger_uses_the_identity(self, lane: Lane, above: int, count: int) -> None:
+        """Another box with the site's key gives numbers near the site's newest, and HQ takes what it has not got."""
+        first = max(1, self.newest(self.epoch, lane) + above)
+        rows = []
+        for seq in range(first, first + count):
+            self.ids += 1
+            id = f"00000000-0000-7000-9000-{self.ids:012x}"
+            rows.append(Row(seq, "event", id, AT, BOOT, seq, msgspec.Raw(msgspec.msgpack.encode({"id": id}))))
+        last = first + count - 1
+        header = Header(
+            site=SITE, epoch=self.epoch, lane=lane, first_seq=first, last_seq=last, count=count, key_id="0" * 16
+        )
+        with contextlib.suppress(IdentityConflict), self.store.transaction([SITE]):
+            self.store.apply(header, rows, AT)
+            self.of_strangers |= {row.id for row in rows}
+        self.note_held()
 
     @rule()
     def forget_dictionaries(self) -> None:
@@ -362,7 +447,7 @@ class Protocol(RuleBasedStateMachine):
             source.execute("VACUUM INTO ?", (str(path),))
         self.snapshots = [*self.snapshots, path][-2:]
 
-    @precondition(lambda self: self.snapshots)
+    @precondition(lambda self: self.snapshots and not self.of_strangers)
     @rule(pick=picks)
     def hq_falls_back(self, pick: int) -> None:
         """HQ's disk dies; an older copy takes its place."""
@@ -386,6 +471,7 @@ class Protocol(RuleBasedStateMachine):
             while self.up or self.down:
                 self.flush()
             assert self.introduced
+            self.give_other_numbers()
             if not any(self.waiting(place) for place in self.places()):
                 break
             for _ in range(400):
@@ -419,6 +505,10 @@ class Protocol(RuleBasedStateMachine):
             (epoch, lane, seq): (kind, id, msgspec.json.decode(record)) for epoch, lane, seq, kind, id, record in found
         }
         assert len({id for _, id, _ in at_hq.values()}) == len(at_hq), "doubled"
+        taken_by_strangers = {number for number, (_, id, _) in at_hq.items() if id in self.of_strangers}
+        for number in taken_by_strangers:
+            assert number not in self.accepted or number in self.given_up, "taken for delivered, but another's"
+            del at_hq[number]
         for number, record in at_hq.items():
             assert self.accepted.get(number) == record, "altered, or never accepted"
         gone: list[tuple[Any, ...]] = self.store.database.select(
@@ -428,6 +518,8 @@ class Protocol(RuleBasedStateMachine):
         for number in self.accepted:
             if number in at_hq:
                 assert number not in named, "it is there, and is said to be gone"
+            elif number in taken_by_strangers:
+                continue  # the site gave it up before it knew that the number is another's too
             elif number in named:
                 continue  # also where a box restored from an older replica has the record again: HQ does not ask for it
             elif self.has_record(number):
@@ -445,13 +537,21 @@ class Protocol(RuleBasedStateMachine):
             assert not passage.delivered - self.ever_held.get(place, Ranges())
             if self.introduced and not self.misled:
                 assert not passage.delivered - self.store.held(SITE, *place)
+            strange = (
+                self.rows_at_hq(
+                    "SELECT seq, id FROM received WHERE site = ? AND epoch = ? AND lane = ?", (SITE, *place)
+                )
+                if self.of_strangers
+                else []
+            )
+            assert not [seq for seq, id in strange if id in self.of_strangers and seq in passage.delivered]
 
     @invariant()
     def hq_holds_nothing_that_was_not_accepted(self) -> None:
         if hasattr(self, "store"):
             rows = self.store.database.select("SELECT epoch, lane, seq, id FROM received WHERE site = ?", SITE)
             for epoch, lane, seq, id in rows:
-                assert self.accepted[epoch, lane, seq][1] == id
+                assert id in self.of_strangers or self.accepted[epoch, lane, seq][1] == id
 
     # ---- small questions -----------------------------------------------------------------------------------------
 
@@ -498,6 +598,9 @@ class Protocol(RuleBasedStateMachine):
 
     def rows(self, sql: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return self.journal.execute(sql, bindings).fetchall()
+
+    def rows_at_hq(self, sql: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return self.store.database.select(sql, *bindings)
 
     def put(self, epoch: int, lane: str, seq: int, span: int, kind: str, id: str, record: bytes) -> None:
         self.journal.execute(
