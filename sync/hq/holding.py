@@ -59,11 +59,12 @@ def hold(database: Database, key: LaneKey, first: int, last: int, near: tuple[Ru
         return
     if near and near[0][0] == new[0]:
         # The usual case, a lane that grows at its end, changes one row and no index.
-        database.execute(
-            "DELETE FROM held WHERE site = ? AND epoch = ? AND lane = ? AND first_seq > ? AND first_seq <= ?",
-            *key,
-            *new,
-        )
+        if len(near) > 1:
+            database.execute(
+                "DELETE FROM held WHERE site = ? AND epoch = ? AND lane = ? AND first_seq > ? AND first_seq <= ?",
+                *key,
+                *new,
+            )
         database.execute(
             "UPDATE held SET last_seq = ? WHERE site = ? AND epoch = ? AND lane = ? AND first_seq = ?",
             new[1],
