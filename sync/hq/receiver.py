@@ -154,8 +154,10 @@ class Receiver:
         work = asyncio.create_task(self._work())
         while not stopping.is_set() and not work.done():
             await asyncio.wait([work], timeout=0.1)
-        if not work.done():
+        while not work.done():
+            # Once is not enough: Python 3.11's wait_for swallows a cancellation that comes with what it waits for.
             work.cancel()
+            await asyncio.wait([work], timeout=1)
         with contextlib.suppress(asyncio.CancelledError):
             await work
 

@@ -1,6 +1,9 @@
 """HQ's receiver and broker, with real processes: what arrives, who may speak, and what a kill costs."""
 
+import asyncio
+import contextlib
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -10,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync.envelope import Row, pack
+from sync.hq.receiver import Brokers, Receiver
 from tests.faults.parts import Disk, can_mount
 from tests.hq.running import MqttClient, RunningHq, enrol, feed, make_site, start_link
 from tests.sync.site_end import Journal
@@ -48,6 +52,21 @@ def client(hq: RunningHq, site: Path) -> MqttClient:
 def envelope(site: str, key: Ed25519PrivateKey) -> bytes:
     row = Row(1, "event", ID, 1, "boot", 1, msgspec.Raw(msgspec.msgpack.encode({"at": 1})))
     return pack(key, site=site, epoch=1, lane="now", rows=[row])
+
+
+def test_a_receiver_ends_although_a_cancellation_was_swallowed(tmp_path: Path) -> None:
+    stopping, swallowed = threading.Event(), []
+
+    class Deaf(Receiver):
+        async def _work(self) -> None:
+            stopping.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            swallowed.append(True)
+            await asyncio.sleep(60)
+
+    Deaf(tmp_path / "hq.db", Brokers(addresses=(), password=""), Ed25519PrivateKey.generate()).run(stopping)
+    assert swallowed
 
 
 def test_a_site_speaks_and_hears_under_its_own_name_only(hq: RunningHq, tmp_path: Path) -> None:
