@@ -119,14 +119,17 @@ class Clearing:
         return True
 
     def _give_up_readings(self) -> bool:
-        """Write down the next run as gone; the windows are kept with them in it, so a restart does not ask for them."""
+        """Write down the next run as gone, of those that the kept windows have in them: a restart asks for the others.
+
+        The last event stays: the next would get its number again, which the steps have behind them.
+        """
         if self._room.short() <= 0:
             return False
         connection = self._journal.readers.connection()
         run = next_run(
             connection,
             after=self._journal.cursor(ROLLED_UP),
-            until=number(connection, "SELECT seq FROM window_state"),
+            until=number(connection, "SELECT min(seq, (SELECT max(seq) FROM events) - 1) FROM window_state"),
             now=now_us(),
             keep_us=self._keep_us,
         )

@@ -127,6 +127,46 @@ def test_a_reading_that_could_not_be_written_is_delivered_again_and_is_there_onc
     until(lambda: len(events(journal)) == 3, "the third reading")
 
 
+def test_while_there_is_no_room_readings_wait_at_the_broker_and_arrive_afterwards_once(
+    bus: Bus, bus_site: Site, journal: Journal, publish: Publish
+) -> None:
+    bus._room.outbox_excess = 1
+    for number in range(600):  # more than the broker gives out unanswered
+        publish("mine/p/telemetry", {"n": number})
+    publish("mine/p/telemetry", b"not json")
+    until(lambda: bus.setbacks >= 1, "the bus found no room")
+    assert events(journal) == []
+    assert not list(bus_site.refused.glob("bus-*"))
+    assert len(bus._unanswered) <= 512
+    bus.command("mine/p/command", b"slow")  # commands go out meanwhile
+    bus._room.outbox_excess = 0
+    until(lambda: len(events(journal)) == 600, "all of them")
+    until(lambda: not bus._unanswered, "all are answered")
+    values = [event.data.values["n"] for event in events(journal) if isinstance(event.data, Reading)]
+    assert sorted(values) == [float(number) for number in range(600)]
+
+
+def test_what_waits_takes_no_more_memory_however_often_it_is_sent_again_or_how_much_nobody_keeps(
+    bus_site: Site, journal: Journal
+) -> None:
+    bus = Bus(bus_site, journal, RefusedFolder(bus_site.refused, journal), Room(journal, bus_site.settings))
+
+    def arrives(mid: int, qos: int, *, again: bool = False, size: int = 10) -> None:
+        message = mqtt.MQTTMessage(mid, b"mine/p/telemetry")
+        message.qos, message.dup, message.payload = qos, again, bytes(size)
+        bus._on_message(bus._client, None, message)
+
+    for again in (False, True, True):
+        for mid in range(1, 6):
+            arrives(mid, 1, again=again)
+    assert [message.mid for message in bus._arrived] == [1, 2, 3, 4, 5]
+    arrives(6, 1, again=True)  # from before a restart: not here yet
+    assert len(bus._arrived) == 6
+    for _ in range(20):
+        arrives(0, 0, size=2**20)
+    assert (len(bus._arrived), bus.let_go) == (6 + 16, 4)
+
+
 def test_a_refusal_that_cannot_be_written_holds_the_bus_up_and_does_not_end_it(
     bus: Bus, bus_site: Site, journal: Journal, publish: Publish
 ) -> None:
