@@ -226,14 +226,14 @@ def _learn(database: Database, known: Boot, rows: Sequence[Row], at: int) -> boo
 
 
 def _stretch(database: Database, stretch: Stretch, site: str) -> bool:
-    changed = database.execute(
+    changed = database.select(
         "INSERT INTO stretches (site, boot_no, epoch, lane, first_seq) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (site, boot_no, epoch, lane) DO UPDATE SET first_seq = excluded.first_seq"
-        " WHERE excluded.first_seq < stretches.first_seq",
+        " WHERE excluded.first_seq < stretches.first_seq RETURNING boot_no",
         site,
         stretch.boot,
         stretch.epoch,
         stretch.lane,
         stretch.first_seq,
     )
-    return changed > 0
+    return bool(changed)

@@ -35,8 +35,8 @@ class Database(ABC):
         """All rows of a query."""
 
     @abstractmethod
-    def execute(self, statement: str, *values: Value) -> int:
-        """Run one statement; gives how many rows it changed."""
+    def execute(self, statement: str, *values: Value) -> None:
+        """Run one statement. What it changed is asked for by `select` and RETURNING."""
 
     @abstractmethod
     def execute_many(self, statement: str, rows: Sequence[tuple[Value, ...]]) -> None:
@@ -44,11 +44,11 @@ class Database(ABC):
 
     @abstractmethod
     def bulk(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Value, ...]]) -> None:
-        """Insert many rows that are known to be new, the fastest way there is."""
+        """Insert rows that are known to be new, the fastest way there is; inside a transaction."""
 
     @abstractmethod
     def script(self, statements: str) -> None:
-        """Run statements that define tables, views and indexes."""
+        """Run statements that define tables, views and indexes; inside a transaction."""
 
     @abstractmethod
     def close(self) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -13,10 +13,12 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.string import TextLoader
 
 from sync.errors import LinkSettingsError
-from sync.hq.database import Database, Value
+from sync.hq.database import Database, Value, marks
 from sync.hq.errors import StoreFailed
 
 CONNECT_TIMEOUT_S = 10
+COPIED_FROM_ROWS = 50
+"""COPY is quicker for so many, but waits for its answer."""
 
 _DIALECT = (
     (r"\bINTEGER PRIMARY KEY\b", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
@@ -27,11 +29,15 @@ _DIALECT = (
 
 
 class Postgres(Database):
-    """One connection, made anew when the server was away. Its locks are advisory and end with the transaction."""
+    """One connection, made anew when the server was away. Its locks are advisory and end with the transaction.
+
+    A transaction waits for the answers to what it reads only: a write that fails shows at the next read, or at its end.
+    """
 
     def __init__(self, dsn: str, *, write: bool) -> None:
         self._dsn = dsn
         self._write = write
+        self._pipeline = ExitStack()
         try:
             parts = conninfo_to_dict(dsn)
             self.name = f"the PostgreSQL database {parts.get('dbname', '')} on {parts.get('host', 'this machine')}"
@@ -57,7 +63,12 @@ class Postgres(Database):
             if keys:
                 with self._translated():
                     self._connection.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s) AS key", [keys])
-            yield
+            with self._pipeline:
+                with self._translated():
+                    self._pipeline.enter_context(self._connection.pipeline())
+                yield
+                with self._translated():
+                    self._pipeline.close()
             self.execute("COMMIT")
         finally:
             if (
@@ -76,10 +87,10 @@ class Postgres(Database):
         with self._translated():
             return self._connection.execute(_query(query), values).fetchall()
 
-    def execute(self, statement: str, *values: Value) -> int:
+    def execute(self, statement: str, *values: Value) -> None:
         """See Database."""
         with self._translated():
-            return self._connection.execute(_query(statement), values).rowcount
+            self._connection.execute(_query(statement), values)
 
     def execute_many(self, statement: str, rows: Sequence[tuple[Value, ...]]) -> None:
         """See Database."""
@@ -88,10 +99,13 @@ class Postgres(Database):
 
     def bulk(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Value, ...]]) -> None:
         """See Database."""
+        if len(rows) < COPIED_FROM_ROWS:
+            self.execute_many(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks(len(columns))})", rows)
+            return
         into = sql.SQL("COPY {} ({}) FROM STDIN").format(
             sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
         )
-        with self._translated(), self._connection.cursor() as cursor, cursor.copy(into) as copy:
+        with self._alone(), self._connection.cursor() as cursor, cursor.copy(into) as copy:
             for row in rows:
                 copy.write_row(row)
 
@@ -99,7 +113,7 @@ class Postgres(Database):
         """See Database."""
         for pattern, replacement in _DIALECT:
             statements = re.sub(pattern, replacement, statements)
-        with self._translated():
+        with self._alone():
             self._connection.execute(statements)
 
     def close(self) -> None:
@@ -114,6 +128,14 @@ class Postgres(Database):
         if not self._write:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         return connection
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Inside a transaction, for what no pipeline can hold."""
+        with self._translated():
+            self._pipeline.close()
+            yield
+            self._pipeline.enter_context(self._connection.pipeline())
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -50,13 +50,12 @@ class Sqlite(Database):
         except apsw.Error as fault:
             raise self._failed(fault) from None
 
-    def execute(self, statement: str, *values: Value) -> int:
+    def execute(self, statement: str, *values: Value) -> None:
         """See Database."""
         try:
             self._connection.execute(statement, values)
         except apsw.Error as fault:
             raise self._failed(fault) from None
-        return self._connection.changes()
 
     def execute_many(self, statement: str, rows: Sequence[tuple[Value, ...]]) -> None:
         """See Database."""

@@ -175,8 +175,8 @@ class Store(Reader):
                 "DELETE FROM invitations WHERE site = ? AND used_at IS NULL",
                 site,
             )
-            if not self.database.execute(
-                "UPDATE keys SET revoked_at = ? WHERE site = ? AND revoked_at IS NULL", now, site
+            if not self.database.select(
+                "UPDATE keys SET revoked_at = ? WHERE site = ? AND revoked_at IS NULL RETURNING key", now, site
             ):
                 raise EnrolmentRefused(f"site {site} is not enrolled.")
 
