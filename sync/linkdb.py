@@ -41,8 +41,9 @@ CREATE TABLE IF NOT EXISTS stuck (          -- rows that can never travel
 CREATE TABLE IF NOT EXISTS contested (      -- numbers that HQ holds with other records than this site has
   epoch INTEGER NOT NULL, lane TEXT NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
   PRIMARY KEY (epoch, lane, first_seq)) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS key (            -- one row: what the site signs with, and the newest epoch before that
-  id INTEGER PRIMARY KEY CHECK (id = 1), key_id TEXT NOT NULL, former_epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS key (            -- one row: what the site signs with, and what speaks against it
+  id INTEGER PRIMARY KEY CHECK (id = 1), key_id TEXT NOT NULL, former_epoch INTEGER NOT NULL, doubt TEXT NOT NULL
+  ) STRICT;
 CREATE TABLE IF NOT EXISTS dictionary (id TEXT PRIMARY KEY, content BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
 DROP TABLE IF EXISTS watermark;
 """
@@ -81,6 +82,15 @@ class ContestedRun(msgspec.Struct, frozen=True, kw_only=True):
     lane: Lane
     first_seq: int
     last_seq: int
+
+
+class KeyInUse(msgspec.Struct, frozen=True, kw_only=True):
+    """The key that the site signs with. Whoever had one of its keys before may have used numbers up to `former_epoch`
+    (0: there was none). `doubt` is one sentence on why somebody else seems to have this one, too ('': nobody has)."""
+
+    key_id: str
+    former_epoch: int = 0
+    doubt: str = ""
 
 
 class SiteDictionary(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,18 +182,10 @@ class LinkDb:
             )
         ]
 
-    def former_epoch(self, key_id: str, newest_epoch: int) -> int:
-        """The newest epoch that there was when the site began to sign with this key (0: it had no other), which is now
-        if the key is a new one. Who had a key before it may have used numbers up to there."""
-        found = self._select("SELECT key_id, former_epoch FROM key")
-        if found and found[0][0] == key_id:
-            return int(found[0][1])
-        former = newest_epoch if found else 0
-        try:
-            self._connection.execute("INSERT OR REPLACE INTO key VALUES (1, ?, ?)", (key_id, former))
-        except apsw.Error as fault:
-            raise _faulty(self._path, fault) from None
-        return former
+    def key(self) -> KeyInUse | None:
+        """What was kept of the site's key; None if nothing was."""
+        found = self._select("SELECT key_id, former_epoch, doubt FROM key")
+        return KeyInUse(key_id=found[0][0], former_epoch=found[0][1], doubt=found[0][2]) if found else None
 
     def dictionary(self) -> SiteDictionary | None:
         """The newest dictionary; None if there is none."""
@@ -196,9 +198,10 @@ class LinkDb:
         state: LinkState,
         stuck: Collection[Stuck],
         contested: Collection[ContestedRun] = (),
+        key: KeyInUse | None = None,
     ) -> None:
-        """Replace what is known of these places, how the link stands, and what can never travel; add what is
-        contested."""
+        """Replace what is known of these places, how the link stands, what can never travel, and what is known of the
+        site's key; add what is contested."""
         try:
             with self._connection:
                 for (epoch, lane), ranges in delivered.items():
@@ -217,6 +220,10 @@ class LinkDb:
                     "INSERT OR REPLACE INTO contested VALUES (?, ?, ?, ?)",
                     (msgspec.structs.astuple(run) for run in contested),
                 )
+                if key is not None:
+                    self._connection.execute(
+                        "INSERT OR REPLACE INTO key VALUES (1, ?, ?, ?)", msgspec.structs.astuple(key)
+                    )
         except apsw.Error as fault:
             raise _faulty(self._path, fault) from None
 

@@ -159,7 +159,7 @@ class Contested(msgspec.Struct, frozen=True, kw_only=True):
     the site's identity, or did."""
 
     envelope: Taken
-    runs: Annotated[tuple[tuple[Seq, Seq], ...], msgspec.Meta(max_length=MAX_RUNS)]
+    runs: Annotated[tuple[tuple[Seq, Seq], ...], msgspec.Meta(min_length=1, max_length=MAX_RUNS)]
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):

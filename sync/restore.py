@@ -74,7 +74,8 @@ def _read(connection: apsw.Connection) -> Restored:
 def begin_epoch(journal: Path, *, above: int, site_key: str = "") -> int:
     """Let a restored journal count anew, in an epoch above `above`; gives the epoch. With `site_key` (public, base64)
     it knows the key that the site signs with from now on."""
-    epoch = max(above + 1, time.time_ns() // 1_000_000 << 16 | secrets.randbits(16))
+    chance = secrets.randbits(16)
+    epoch = max(above + 1 + chance, time.time_ns() // 1_000_000 << 16 | chance)
     connection = apsw.Connection(str(journal), flags=apsw.SQLITE_OPEN_READWRITE)
     with connection:
         connection.executemany("UPDATE lanes SET last_seq = 0 WHERE lane = ?", [(lane,) for lane in LANES])

@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync import log
 from sync.envelope import MAX_ROWS, Row, dictionary_id, pack
 from sync.errors import EnvelopeInvalid
-from sync.linkdb import ContestedRun, Place, Stuck
+from sync.keys import key_id
+from sync.linkdb import ContestedRun, KeyInUse, Place, Stuck
 from sync.outbox import Outbox
 from sync.pace import Pace, Rate
 from sync.passage import Flight, Passage
@@ -45,6 +47,8 @@ MOST_SAID = 10
 MOST_REMEMBERED = 4096
 """Envelopes and claims whose acknowledgement may still come, though they were given up."""
 
+_ANOTHER_BOX = "another box has this one's key; enrol this one anew."
+
 Publish = Callable[[Lane | Literal["claim"], bytes], int | None]
 
 
@@ -64,8 +68,7 @@ class Traffic:
         self.bytes_rate = Rate()
         self.stuck: dict[tuple[Place, int], Stuck] = {}
         self.contested = list(contested)
-        self.former_epoch = 0
-        """Whoever had a key before the site's present one may have used numbers up to this epoch."""
+        self.key = KeyInUse(key_id=key_id(key.public_key()))
         self._site = site
         self._key = key
         self._schedule = Schedule(backlog)
@@ -80,6 +83,13 @@ class Traffic:
         """What left lately, the oldest first."""
         for run in contested:
             self._passage(run.epoch, run.lane).contested |= Ranges(((run.first_seq, run.last_seq),))
+
+    def remember(self, key: KeyInUse | None, outbox: Outbox) -> None:
+        """What was kept of the site's key, which may be another one than it has now."""
+        if key is not None and key.key_id == self.key.key_id:
+            self.key = key
+        elif key is not None:
+            self.key = msgspec.structs.replace(self.key, former_epoch=max(outbox.epochs(), default=0))
 
     # ---- what there is
 
@@ -120,17 +130,6 @@ class Traffic:
         self._changed.clear()
         return changed
 
-    def disputed(self) -> str:
-        """One sentence on numbers that another box has used, with the key that this site signs with; '' if none is
-        known of."""
-        for run in reversed(self.contested):
-            if run.epoch > self.former_epoch:
-                return (
-                    f"HQ holds other records than this site's under numbers {run.first_seq} to {run.last_seq} of lane "
-                    f"{run.lane}: another box has this one's key; enrol this one anew."
-                )
-        return ""
-
     def refused(self) -> str:
         """One sentence on rows that HQ does not take although it answers; '' if there are none."""
         for (_, lane), passage in self._known():
@@ -148,13 +147,7 @@ class Traffic:
         for (epoch, lane), passage in self._known()[: MAX_EPOCHS * len(LANES)]:
             place = (epoch, lane)
             before, told = passage.delivered, has.get(place, Ranges())
-            # A journal restored from a replica may lack what HQ has of the epochs before.
-            if self._epochs[-1] == epoch > self.former_epoch and told.top > passage.newest_seq:
-                foreign = (
-                    f"HQ holds record {told.top} of lane {lane} under this site's name, but the newest here is "
-                    f"{passage.newest_seq}: another box has this one's key; enrol this one anew."
-                )
-                log.error("another box uses this site's identity", epoch=epoch, lane=lane, reason=foreign)
+            foreign = self._foreign(epoch, lane, told.top) or foreign
             passage.believe(told)
             missing = before - passage.delivered
             if missing:
@@ -165,8 +158,12 @@ class Traffic:
 
     def take(self, taken: Iterable[Taken], now_s: float) -> list[Taken]:
         """HQ has committed these rows; gives those that are ours."""
-        ours = [run for run in taken if run in self._left]
-        for run in ours:
+        ours = []
+        for run in taken:
+            if run not in self._left:
+                self._doubt(self._foreign(run.epoch, run.lane, run.last_seq))
+                continue
+            ours.append(run)
             place = (run.epoch, run.lane)
             for flight in self._passages[place].take((run.first_seq, run.last_seq)):
                 if not flight.tries:
@@ -181,6 +178,11 @@ class Traffic:
         """HQ holds other records under these numbers of envelopes, which may be ours."""
         for one in contested:
             envelope = one.envelope
+            if envelope.epoch > self.key.former_epoch:
+                self._doubt(
+                    f"HQ got different records under numbers {one.runs[0][0]} to {one.runs[-1][1]} of lane "
+                    f"{envelope.lane} of this site: {_ANOTHER_BOX}"
+                )
             if envelope not in self._left:
                 continue
             passage = self._passages[envelope.epoch, envelope.lane]
@@ -189,14 +191,23 @@ class Traffic:
                     ContestedRun(epoch=envelope.epoch, lane=envelope.lane, first_seq=first_seq, last_seq=last_seq)
                 )
                 self._changed.add((envelope.epoch, envelope.lane))
-                log.error(
-                    "HQ holds records of another box under numbers of this one",
-                    epoch=envelope.epoch,
-                    lane=envelope.lane,
-                    first_seq=first_seq,
-                    last_seq=last_seq,
-                )
         self._settle()
+
+    def _foreign(self, epoch: int, lane: Lane, seq: int) -> str:
+        """One sentence if HQ has a number of the newest epoch that this site never gave; ''. Of the epochs before, a
+        journal restored from a replica may lack some that it gave."""
+        newest_seq = self._passage(epoch, lane).newest_seq
+        if not self._epochs or not self._epochs[-1] == epoch > self.key.former_epoch or seq <= newest_seq:
+            return ""
+        return (
+            f"HQ holds record {seq} of lane {lane} under this site's name, but the newest here is {newest_seq}: "
+            f"{_ANOTHER_BOX}"
+        )
+
+    def _doubt(self, sentence: str) -> None:
+        if sentence and not self.key.doubt:
+            log.error("another box uses this site's identity", reason=sentence)
+            self.key = msgspec.structs.replace(self.key, doubt=sentence)
 
     def arrive(self, token: int, now_s: float) -> None:
         """The broker has this envelope."""

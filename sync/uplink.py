@@ -118,13 +118,7 @@ class Uplink:
     def _open_outbox(self) -> Outbox | None:
         outbox = Outbox.open(self._settings.journal)
         if outbox is not None:
-            newest_epoch = max(outbox.epochs(), default=0)
-            try:
-                self._traffic.former_epoch = self._linkdb.former_epoch(
-                    keys.key_id(self._key.public_key()), newest_epoch
-                )
-            except LinkSettingsError as fault:  # only what people are told depends on it
-                log.warning("not kept", reason=str(fault))
+            self._traffic.remember(self._linkdb.key(), outbox)
         return outbox
 
     def _turn(self, outbox: Outbox, now_s: float) -> None:
@@ -289,6 +283,7 @@ class Uplink:
                 msgspec.structs.replace(state, at=_now_us()),
                 list(self._traffic.stuck.values()),
                 self._traffic.contested,
+                self._traffic.key if self._outbox is not None else None,
             )
         except LinkSettingsError as fault:
             # What is kept is only for others to see, and a full disk is relieved by going on.
@@ -307,8 +302,8 @@ class Uplink:
             return f"HQ refuses this site: {self._refused_because}"
         if not self._flowing:
             return "HQ's broker is reached, but HQ does not answer."
-        if disputed := self._traffic.disputed() or self._foreign:
-            return disputed
+        if self._traffic.key.doubt or self._foreign:
+            return self._traffic.key.doubt or self._foreign
         if self._traffic.stuck:
             return next(iter(self._traffic.stuck.values())).reason
         return self._traffic.refused()

@@ -21,6 +21,8 @@ from sync.protocol import LANES
 from sync.ranges import Ranges
 from sync.restore import Restored, begin_epoch, restore_journal
 
+MOST_EPOCH, MOST_NUMBER = 2**60, 2**40
+"""Beyond these nobody counts but whoever made numbers up with the site's key: an epoch is ms since 1970 times 65536."""
 NOT_IMPORTED = "audio"
 """Sound is not in the replica, and what HQ asked for of it stays at HQ."""
 
@@ -106,7 +108,11 @@ def _make(site: str, staged: Path, store: Store, hq: Path, place: str) -> NewBox
     missing = _write_settings(site, staged, restored.settings)
     public_key = _enrol(secrets, hq / "secrets")
     with store.transaction([site]):
-        lanes = {(lane.epoch, lane.lane): max(lane.newest_seq or 0, lane.top_seq) for lane in store.lanes(site)}
+        lanes = {
+            (lane.epoch, lane.lane): min(MOST_NUMBER, max(lane.newest_seq or 0, lane.top_seq))
+            for lane in store.lanes(site)
+            if lane.epoch < MOST_EPOCH
+        }
         epoch = begin_epoch(journal, above=max([restored.epoch, *(epoch for epoch, _ in lanes)]), site_key=public_key)
         records = _write_records(data / "from-hq.jsonl", site, store, restored, list(lanes))
         lost = _name_lost(site, store, restored, lanes)

@@ -18,7 +18,7 @@ from sync.errors import LinkSettingsError, ReplicaUnusable
 from sync.hq.restore import Lost, restore
 from sync.hq.store import Store, store_path
 from sync.litestream import PROGRAM
-from sync.protocol import LaneState, State
+from sync.protocol import LANES, Lane, LaneState, State
 from sync.ranges import Ranges
 from tests.e2e.conftest import OUTSTATION
 from tests.firmware.replica import Replica, contents, folder_url, opened
@@ -172,6 +172,20 @@ def test_no_number_is_used_again(box: Box, tmp_path: Path, hq: Path, store: Stor
     old = epoch_of(box.journal)
     assert made.epoch > old
     assert numbers == [(old, 1), (old, 2), (old, 3), (made.epoch, 1)]
+
+
+def test_numbers_that_a_thief_made_up_do_not_stop_a_restore(box: Box, tmp_path: Path, hq: Path, store: Store) -> None:
+    now, last = time.time_ns() // 1000, 2**62 - 1
+    places: list[tuple[int, Lane]] = [
+        (epoch, lane) for epoch in (epoch_of(box.journal), last - 1, last) for lane in LANES
+    ]
+    for epoch, lane in places:
+        header = Header(site=SITE, epoch=epoch, lane=lane, first_seq=last, last_seq=last, count=1, key_id="0" * 16)
+        row = Row(seq=last, kind="event", id=new_id(), at=now, boot="boot", mono=1, record=msgspec.Raw(b"\x80"))
+        with store.transaction([SITE]):
+            store.apply(header, [row], now)
+    made = restore(SITE, tmp_path / "new", store, hq, None)
+    assert epoch_of(box.journal) < made.epoch < 2**60
 
 
 class Moved(Box):

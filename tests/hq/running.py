@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import httpx
+import msgspec
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -43,17 +45,45 @@ class RunningHq:
             self._process.kill()
             self._process.wait()
 
+    def freeze(self) -> None:
+        """Receiver, page and enrolment stand still until `thaw`; the broker goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def page(self, path: str) -> str:
+        """A page of HQ, in English, or its JSON."""
+        address = self.said().rpartition("HQ's page: ")[2].splitlines()[0]
+        return httpx.get(f"{address}{path.lstrip('/')}", params={"lang": "en"}).raise_for_status().text
+
+    def site(self, name: str) -> dict[str, Any]:
+        """What `outstation hq sites` says of a site."""
+        lines = map(msgspec.json.decode, self.command("sites", "--json").splitlines())
+        return next(site for site in lines if site["site"] == name)
+
     def end(self) -> int:
         """SIGTERM; gives the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(15)
 
+    @property
+    def pid(self) -> int:
+        """Of HQ's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def broker_pid(self) -> int:
+        """Of nats-server."""
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii").split()[0])
+
     def kill_broker(self) -> None:
         """kill -9 for nats-server alone."""
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text("ascii").split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(self.broker_pid(), signal.SIGKILL)
 
     def said(self) -> str:
         """All that it has written."""

@@ -13,7 +13,7 @@ from sync import keys
 from sync.envelope import dictionary_id
 from sync.errors import EnvelopeInvalid, LinkSettingsError, MessageInvalid
 from sync.hq.database import migrate
-from sync.hq.errors import EnrolmentRefused, IdentityConflict
+from sync.hq.errors import EnrolmentRefused, IdentityConflict, KeyUsedBefore
 from sync.hq.reader import MAX_DICTIONARIES, Reader
 from sync.hq.store import MAX_SPAN, QUARANTINE_BYTES, QUARANTINE_ROWS, Store
 from sync.protocol import MAX_EPOCHS, MAX_RUNS, Dictionary, LaneState, Taken, digest_of
@@ -68,8 +68,10 @@ def test_what_fails_in_between_leaves_nothing(store: Store) -> None:
 
 def test_a_number_that_comes_again_with_another_id_is_a_conflict_and_changes_nothing(store: Store) -> None:
     send(store, [row(1), row(2)])
-    with pytest.raises(IdentityConflict, match=f"number 2 .*{id_of(2)}.*two boxes"):
+    with pytest.raises(IdentityConflict, match=f"number 2 .*{id_of(2)}.*two boxes") as raised:
         send(store, [row(2, box=1), row(3, box=1)])
+    assert raised.value.numbers == Ranges([(2, 2)])
+    assert raised.value.envelope.digest == digest_of([id_of(2, 1), id_of(3, 1)])
     assert records(store) == [1, 2]
     assert store.held(SITE, 1, "now") == Ranges([(1, 2)])
 
@@ -96,6 +98,13 @@ def test_a_row_that_json_cannot_hold_is_set_aside_and_blocks_nothing(store: Stor
     assert (refusal.cause, refusal.lane, refusal.seq, refusal.times) == ("row", "now", 2, 1)
     assert why in refusal.reason
     assert store.sites()[0].set_aside == 1
+
+
+def test_the_record_that_can_be_read_takes_the_number_of_one_that_cannot(store: Store) -> None:
+    send(store, [row(1), row(2, record=b"\x01", box=1)])
+    send(store, [row(2), row(3)])
+    assert records(store) == [1, 2, 3]
+    assert gone(store) == {}
 
 
 def test_bytes_that_look_like_no_number_are_no_fault(store: Store) -> None:
@@ -309,6 +318,32 @@ def test_of_many_who_redeem_one_invitation_at_once_one_wins(store: Store, where:
 
     _at_once([lambda number=number: redeem(number) for number in range(6)])  # type: ignore[misc]
     assert won == [store.key_of(SITE)]
+
+
+def test_who_is_invited_again_needs_another_key(store: Store) -> None:
+    store.invite(SITE, "first", 2**61)
+    store.redeem(SITE, "first", KEY)
+    for revoked in (False, True):
+        store.invite(SITE, f"again {revoked}", 2**61)
+        with pytest.raises(KeyUsedBefore, match="needs a new one"):
+            store.redeem(SITE, f"again {revoked}", KEY)
+        if not revoked:
+            store.revoke(SITE)
+            store.invite(SITE, "last", 2**61)
+    store.redeem(SITE, "last", OTHER_KEY)
+    assert store.key_of(SITE) == OTHER_KEY
+
+
+def test_what_was_said_with_the_last_key_does_not_make_hq_deaf_to_the_next(store: Store) -> None:
+    store.enrol(SITE, KEY)
+    say(store, boot="hers", mono=1, introduction="a")
+    say(store, boot="his", mono=2**61, introduction="b")
+    assert say(store, boot="hers", mono=2, introduction="c")
+    store.revoke(SITE)
+    store.enrol(SITE, OTHER_KEY)
+    assert say(store, "up", "new", boot="hers", mono=3, introduction="d")
+    assert not say(store, "up", "new", boot="hers", mono=4, introduction="d")
+    assert link(store) == "up"
 
 
 def test_another_key_needs_the_old_one_revoked(store: Store) -> None:
