@@ -500,6 +500,19 @@ def test_a_request_for_what_is_not_there_is_refused(
     assert says in remark(journal, order)
 
 
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_request_for_sound_that_went_to_make_room_is_refused_and_says_so(
+    site: Site, journal: Journal, orders: Orders, left: bytes | None
+) -> None:
+    call = a_call(site, journal, b"")
+    if left is None:
+        (site.audio / "red.wav").unlink()
+    order = stage(site, "request", call.encode(), name="audio")
+    orders.look()
+    assert journal.orders()[order].state == "refused"
+    assert "no longer kept" in remark(journal, order)
+
+
 def test_what_the_link_could_not_have_is_reported(site: Site, journal: Journal, orders: Orders) -> None:
     order = stage(site, "playbook", b"")
     (site.downlink / order / "content").unlink()

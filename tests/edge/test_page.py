@@ -7,9 +7,11 @@ import msgspec
 import pytest
 
 from edge.events import Event, Note, new_id, now_us
+from edge.health import Health
 from edge.site import SAMPLE, Site, SiteSettings
 from edge.store import queries
 from edge.store.journal import Journal
+from edge.store.room import Room
 from tests.browser import Tab, browsing, patient
 from tests.served import Running, parts_of, running, served
 from tests.site_fixture import TITLES, fill, write_sound
@@ -241,6 +243,38 @@ def test_a_note_is_kept_in_the_journal_and_shown(tab: Tab, fresh: Running) -> No
     newest = queries.notes(fresh.journal.readers.connection(), limit=1)[0]
     assert isinstance(newest, Event)
     assert (newest.subject, newest.data) == ("fan-2", Note(text="squeaks again", author="Li Wei", language="en"))
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "why"),
+    [("en", "No room: takes nothing", "notes are not taken"), ("zh", "没有空间，暂不接收", "记录暂不接收")],
+)
+def test_a_gateway_without_room_says_so_and_why_a_note_is_not_taken(
+    tab: Tab, tmp_path: Path, language: str, said: str, why: str
+) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    fill(journal)
+    room = Room(journal, SiteSettings(name="full"))
+    room.outbox_excess = 2**20
+    health = Health(ready=True, accepting=False, problems=(room.shut(),))
+    with served(parts_of(journal, tmp_path, lambda: health, room=room)) as url:
+        tab.open(f"{url}/?lang={language}#/notes")
+        tab.wait("document.getElementById('dot')?.className === 'dot bad'")
+        tab.wait("document.getElementById('site').textContent === 'red-ridge'")
+        assert text(tab, "#live") == said
+        tab.click("details.status summary")
+        assert "bring up the link" in text(tab, "#health")
+        assert why in text(tab, "#health")
+        tab.click("details.status summary")
+        for field, value in (("subject", "fan-2"), ("text", "squeaks"), ("author", "Li Wei")):
+            tab.click(f"#{field}")
+            tab.type(value)
+        tab.click("form.note button")
+        assert why in text(tab, ".notice.error")
+        assert tab.evaluate("document.getElementById('text').value") == "squeaks"
+        tab.open("about:blank")
+    assert len(queries.notes(journal.readers.connection(), limit=5)) == 1
+    journal.close()
 
 
 def test_the_page_catches_up_after_the_gateway_was_away(tab: Tab, tmp_path: Path) -> None:

@@ -407,6 +407,7 @@ def test_the_interface_is_described_without_outside_assets(site: Running) -> Non
         "/api/stream",
     }
     assert schema["components"]["schemas"]["NewNote"]["additionalProperties"] is False
+    assert {"200", "201", "507"} <= schema["paths"]["/api/notes"]["post"]["responses"].keys()
     assert {"200", "404", "409"} <= schema["paths"]["/api/cards/{card_id}/accept"]["post"]["responses"].keys()
 
 

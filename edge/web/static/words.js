@@ -17,7 +17,7 @@ export const WORDS = {
   notReady: ["网关尚未就绪", "The gateway is not ready"],
   troubled: ["网关正常运行，但有问题", "The gateway runs, with problems"],
   noRoom: [
-    "网关没有空间：录音、读数和记录暂不接收，要办的事照常处理；腾出磁盘空间后自动恢复",
+    "网关没有空间：录音、读数和记录暂不接收，要办的事照常处理；有了空间会自动恢复",
     "The gateway has no room: recordings, readings and notes are not taken until there is, cards go on",
   ],
   waitsForHq: ["待传总部", "Waits for HQ"],
