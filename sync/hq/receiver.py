@@ -11,7 +11,6 @@ import contextlib
 import ssl
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,36 +25,17 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
 from nats.js.errors import BadRequestError
 
-from sync import keys, log
+from sync import log
 from sync.broker import NATS_USER
-from sync.envelope import open_header, unpack
-from sync.errors import DictionaryUnknown, EnvelopeInvalid, MessageInvalid
-from sync.hq import orders
-from sync.hq.errors import IdentityConflict, StoreFailed
-from sync.hq.store import Cause, Store
+from sync.hq.errors import StoreFailed
+from sync.hq.store import Store
+from sync.hq.taking import Answers, take
 from sync.protocol import (
-    MAX_RUNS,
-    Ack,
-    Answer,
-    Chunk,
-    Claim,
-    Contested,
-    Dictionary,
-    Have,
     Hello,
-    Offer,
     Refused,
-    State,
-    StateTopic,
-    Taken,
-    UpTopic,
-    Want,
     ack_topic,
-    chunk_topic,
-    offer_topic,
-    parse_topic,
 )
-from sync.sealed import seal, unseal
+from sync.sealed import seal
 
 STREAM, CONSUMER = "OUTSTATION", "receivers"
 SUBJECTS = ["outstation.v1.*.up.*", "outstation.v1.*.state"]
@@ -69,7 +49,6 @@ PULL_EXPIRES_S = 5.0
 ACK_WAIT_S = 30.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 15.0
 REFUSED_EVERY_S = 30.0
-_MAX_NAMED = 16
 
 
 class Brokers(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,41 +62,6 @@ class Brokers(msgspec.Struct, frozen=True, kw_only=True):
     def replicas(self) -> int:
         """On how many nodes the stream lies."""
         return 3 if len(self.addresses) >= 3 else 1
-
-
-class _Answers:
-    """What the sites of one batch are told once it is committed."""
-
-    def __init__(self) -> None:
-        self.taken: defaultdict[str, list[Taken]] = defaultdict(list)
-        self.contested: defaultdict[str, list[Contested]] = defaultdict(list)
-        self.learnt: defaultdict[str, list[str]] = defaultdict(list)
-        self.unknown: defaultdict[str, list[str]] = defaultdict(list)
-        self.refused: dict[str, str] = {}
-        self.introduced: dict[tuple[str, str], State] = {}
-        """By site and introduction."""
-        self.present: set[str] = set()
-        self.said: list[tuple[str, msgspec.Struct]] = []
-        """Have, Offer and Chunk, each for a topic."""
-
-    def messages(self, at: int) -> list[tuple[str, msgspec.Struct]]:
-        """All of them, by topic."""
-        sites = sorted({*self.taken, *self.contested, *self.learnt, *self.unknown})
-        acks: list[tuple[str, msgspec.Struct]] = [
-            (
-                ack_topic(site),
-                Ack(
-                    site=site,
-                    at=at,
-                    taken=tuple(self.taken[site]),
-                    dictionaries=tuple(dict.fromkeys(self.learnt[site]))[-_MAX_NAMED:],
-                    unknown_dictionaries=tuple(dict.fromkeys(self.unknown[site]))[:_MAX_NAMED],
-                    contested=tuple(self.contested[site]),
-                ),
-            )
-            for site in sites
-        ]
-        return [*acks, *self.said]
 
 
 class Receiver:
@@ -225,7 +169,7 @@ class Receiver:
         delay_s = FIRST_DELAY_S
         while True:
             try:
-                answers: _Answers = await self._in_store(self._apply, messages)
+                answers: Answers = await self._in_store(self._apply, messages)
             except StoreFailed as fault:
                 self._say(str(fault))
                 await asyncio.sleep(delay_s)
@@ -271,80 +215,11 @@ class Receiver:
         assert self._store is not None
         return self._store.enrolled()
 
-    def _apply(self, messages: Sequence[Msg]) -> _Answers:
-        """All messages in one transaction."""
+    def _apply(self, messages: Sequence[Msg]) -> Answers:
         assert self._store is not None
-        answers, at = _Answers(), _now_us()
-        read = [(message.subject.replace(".", "/"), bytes(message.data)) for message in messages]
-        with self._store.transaction(_claimed_site(topic) for topic, _ in read):
-            for topic, payload in read:
-                try:
-                    self._apply_one(self._store, topic, payload, at, answers)
-                except (EnvelopeInvalid, MessageInvalid) as fault:
-                    log.warning("refused", topic=topic[:200], reason=str(fault))
-                    cause: Cause = "conflict" if isinstance(fault, IdentityConflict) else "refused"
-                    self._store.quarantine(_claimed_site(topic), cause, str(fault), payload, at)
-                    if isinstance(fault, IdentityConflict):
-                        contested = Contested(envelope=fault.envelope, runs=fault.numbers.runs[:MAX_RUNS])
-                        answers.contested[_claimed_site(topic)].append(contested)
-                    else:
-                        answers.refused[_claimed_site(topic)] = str(fault)
-            for (site, _), state in answers.introduced.items():
-                self._introduce(self._store, site, state, at, answers)
-            for site in answers.present:  # with each pulse too: what was just sent should not wait for an introduction
-                offers: list[Offer] = orders.offers(self._store, site)
-                answers.said.extend((offer_topic(site), offer) for offer in offers)
-        return answers
-
-    def _apply_one(self, store: Store, topic: str, payload: bytes, at: int, answers: _Answers) -> None:
-        place = parse_topic(topic)
-        site = place.site
-        text = store.key_of(site)
-        if text is None:
-            raise MessageInvalid(f"site {site} is not enrolled or was revoked; invite it with `outstation hq invite`.")
-        key = keys.parse_public(text)
-        match place:
-            case StateTopic():
-                state = _of(site, unseal(payload, topic, key, State))
-                if store.note_state(state, at):
-                    answers.introduced[site, state.introduction] = state
-                if state.state == "up":
-                    answers.present.add(site)
-            case UpTopic(what="dictionary"):
-                dictionary = _of(site, unseal(payload, topic, key, Dictionary))
-                store.learn_dictionary(dictionary, at)
-                answers.learnt[site].append(dictionary.id)
-            case UpTopic(what="want"):
-                want = _of(site, unseal(payload, topic, key, Want))
-                chunk: Chunk | None = orders.answers(store, site, want)
-                if chunk is not None:
-                    answers.said.append((chunk_topic(site), chunk))
-            case UpTopic(what="claim"):
-                claim = _of(site, unseal(payload, topic, key, Claim))
-                if store.holds(site, claim.rows):
-                    answers.taken[site].append(claim.rows)
-            case UpTopic(what=lane):
-                header = open_header(payload)
-                if (header.site, header.lane) != (site, lane):
-                    raise EnvelopeInvalid(
-                        f"an envelope of site {header.site}, lane {header.lane} came on the topic {topic}."
-                    )
-                try:
-                    header, rows = unpack(payload, key, lambda id: store.dictionary(site, id))
-                except DictionaryUnknown:
-                    answers.unknown[site].append(header.dictionary)
-                    return
-                answers.taken[site].append(store.apply(header, rows, at))
-
-    def _introduce(self, store: Store, site: str, state: State, at: int, answers: _Answers) -> None:
-        have: Answer = Have(
-            site=site,
-            introduction=state.introduction,
-            at=at,
-            lanes=store.have(site, {lane.epoch for lane in state.lanes}),
-            dictionaries=store.dictionaries(site)[:_MAX_NAMED],
+        return take(
+            self._store, [(message.subject.replace(".", "/"), bytes(message.data)) for message in messages], _now_us()
         )
-        answers.said.append((ack_topic(site), have))
 
 
 class Feed:
@@ -429,16 +304,6 @@ class Feed:
         if status in ("404", "408") or (status == "409" and "Consumer" not in description):
             return False
         raise NatsError(f"the broker has no consumer for HQ any more (status {status} {description})")
-
-
-def _of(site: str, message: Any) -> Any:
-    if message.site != site:
-        raise MessageInvalid(f"site {site} speaks for site {message.site}.")
-    return message
-
-
-def _claimed_site(topic: str) -> str:
-    return "".join(topic.split("/")[2:3])[:64]
 
 
 def _now_us() -> int:

@@ -1,4 +1,4 @@
-"""An HQ without TLS and without a page: nats-server and HQ's real store, with the smallest receiver between them.
+"""An HQ without TLS and without a page: nats-server without authorisation, and what HQ makes of what it hears.
 
     python -m tests.faults.plain_hq FOLDER PORT
 
@@ -16,18 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from sync import keys
-from sync.envelope import open_header, unpack
-from sync.errors import DictionaryUnknown, EnvelopeInvalid, MessageInvalid
-from sync.hq.errors import IdentityConflict, StoreFailed
+from sync.hq.errors import StoreFailed
 from sync.hq.store import Store, store_path
-from sync.protocol import Ack, Dictionary, Have, Hello, State, StateTopic, UpTopic, ack_topic, parse_topic
-from sync.sealed import seal, unseal
+from sync.hq.taking import take
+from sync.protocol import Hello, ack_topic
+from sync.sealed import seal
 from tests.waiting import free_port
 
 BROKER = """
@@ -68,11 +66,12 @@ class PlainHq:
         except queue.Empty:
             return
         try:
-            self._take(topic, payload)
+            answers = take(self._store, [(topic, payload)], _now_us())
         except StoreFailed as fault:
             print(fault, flush=True)  # nothing was acknowledged, so it comes again
-        except (EnvelopeInvalid, IdentityConflict, MessageInvalid) as fault:
-            print(f"set aside: {fault}", flush=True)
+            return
+        for where, message in answers.messages(_now_us()):
+            self._say(where, message)
 
     def close(self) -> None:
         """Leave the broker and close the store."""
@@ -84,52 +83,12 @@ class PlainHq:
         self._heard.put((message.topic, bytes(message.payload)))
 
     def _connected(self, client: mqtt.Client, *_: Any) -> None:
-        client.subscribe("outstation/v1/+/#", 1)
+        client.subscribe([("outstation/v1/+/up/#", 1), ("outstation/v1/+/state", 1)])
         with contextlib.closing(Store.open(self._path)) as store:  # a store is for one thread
             for site, _key in store.enrolled():
-                self._say(Hello(site=site, at=_now_us()))
+                self._say(ack_topic(site), Hello(site=site, at=_now_us()))
 
-    def _take(self, topic: str, payload: bytes) -> None:
-        if topic.endswith("/ack"):
-            return
-        place = parse_topic(topic)
-        known = self._store.key_of(place.site)
-        if known is None:
-            raise MessageInvalid(f"site {place.site} is not enrolled.")
-        site_key = keys.parse_public(known)
-        answer: msgspec.Struct | None = None
-        with self._store.transaction([place.site]):
-            match place:
-                case StateTopic():
-                    state: State = unseal(payload, topic, site_key, State)
-                    if self._store.note_state(state, _now_us()):
-                        answer = Have(
-                            site=place.site,
-                            introduction=state.introduction,
-                            at=_now_us(),
-                            lanes=self._store.have(place.site),
-                            dictionaries=self._store.dictionaries(place.site),
-                        )
-                case UpTopic(what="dictionary"):
-                    dictionary: Dictionary = unseal(payload, topic, site_key, Dictionary)
-                    self._store.learn_dictionary(dictionary, _now_us())
-                    answer = Ack(site=place.site, at=_now_us(), dictionaries=(dictionary.id,))
-                case UpTopic(what="want"):
-                    return
-                case UpTopic():
-                    answer = self._apply(place.site, payload, site_key)
-        if answer is not None:
-            self._say(answer)
-
-    def _apply(self, site: str, payload: bytes, site_key: Any) -> Ack:
-        try:
-            header, rows = unpack(payload, site_key, lambda id: self._store.dictionary(site, id))
-        except DictionaryUnknown:
-            return Ack(site=site, at=_now_us(), unknown_dictionaries=(str(open_header(payload).dictionary),))
-        return Ack(site=site, at=_now_us(), taken=(self._store.apply(header, rows, _now_us()),))
-
-    def _say(self, message: Any) -> None:
-        topic = ack_topic(message.site)
+    def _say(self, topic: str, message: Any) -> None:
         self._client.publish(topic, seal(self._key, topic, message), 0)
 
 
