@@ -52,7 +52,7 @@ def publish(broker: socket.socket, ring: list[tuple[bytes, bytes]]) -> int:
             told = whole[-1]
         if free > 0 and not ended:
             last_us = max(time.time_ns() // 1000, last_us) + 1  # no two messages have the same time
-            parts = []
+            parts: list[bytes] = []
             for number in range(free):
                 head, tail = ring[(sent + number) % len(ring)]
                 parts += head, b"%d" % (last_us + number), tail
