@@ -51,9 +51,12 @@ def _values(fields: Mapping[str, Any]) -> dict[str, float]:
     for sensor, value in source.items():
         if sensor in ("time", "device") or isinstance(value, str | bool | None | list | dict):
             continue
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer of hundreds of digits
+            number = math.inf
         if not math.isfinite(number):
-            raise Refused(f"{sensor}: {value} is not a finite number; leave the field out instead")
+            raise Refused(f"{sensor}: {_shown(value)} is not a finite number; leave the field out instead")
         values[sensor[:NAME_LENGTH]] = number
     if not values:
         raise Refused("values: there is no number in this reading; give at least one sensor")

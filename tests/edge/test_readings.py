@@ -57,6 +57,7 @@ def test_what_is_no_time_is_refused(text: object) -> None:
     [
         ({"device": "p", "t": math.nan}, "t: nan is not a finite number"),
         ({"device": "p", "t": math.inf}, "t: inf is not a finite number"),
+        ({"device": "p", "t": 10**400}, "t: 100000"),
         ({"device": "p"}, "no number in this reading"),
         ({"device": "p", "state": "on"}, "no number in this reading"),
         ({"t": 1}, "device: None is not a device's name"),
