@@ -13,22 +13,19 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import JournalError, Refused
 from edge.site import Site
-from edge.sources.readings import reading
+from edge.sources.payload import PAYLOAD_BYTES, readings
 from edge.sources.refused import RefusedFolder
 from edge.sources.tap import Message, Tap
 from edge.store.journal import Delivery, Journal, Offer
 from edge.store.room import Room
 
 USER = "outstation"  # as whom we log in where secrets/bus.password has a password
-PAYLOAD_BYTES = 1024 * 1024
-READINGS_PER_MESSAGE = 10_000
 MESSAGES_PER_COMMIT = 1_000
 PUBLISH_WAIT_S = 5.0
 DISK_WAIT_S = 2.0
@@ -44,8 +41,8 @@ class Bus:
     def __init__(self, site: Site, journal: Journal, refused: RefusedFolder, room: Room) -> None:
         settings = site.settings.bus
         assert settings is not None
-        self._site = site
         self._settings = settings
+        self._zone = site.zone
         self._journal = journal
         self._refused = refused
         self._room = room
@@ -189,17 +186,13 @@ class Bus:
         """The readings in a message; None (kept aside) when there is one that does not fit."""
         payload = message.payload
         try:
-            device = self._device(message.topic)
-            events = [
-                reading(
-                    fields,
-                    source="bus",
-                    device=device,
-                    zone=self._site.zone,
-                    boot_id=self._journal.boot_id,
-                )
-                for fields in decode(payload)
-            ]
+            events = readings(
+                payload,
+                source="bus",
+                device=self._device(message.topic),
+                zone=self._zone,
+                boot_id=self._journal.boot_id,
+            )
         except Refused as refusal:
             topic = message.topic.decode("utf-8", "replace")
             self._refused.message(topic, payload[:PAYLOAD_BYTES], f"{topic}: {refusal}.")
@@ -234,23 +227,6 @@ class _Client(mqtt.Client):
 
     def _create_socket_connection(self) -> socket.socket:
         return self._connected(super()._create_socket_connection())
-
-
-def decode(payload: bytes) -> list[dict[str, Any]]:
-    """The readings in a message: one JSON object, or a list of them.
-
-    Raises Refused when it is too large or is neither.
-    """
-    if len(payload) > PAYLOAD_BYTES:
-        raise Refused(f"payload: {len(payload):,} bytes; at most {PAYLOAD_BYTES:,} are taken")
-    try:
-        decoded = msgspec.json.decode(payload, type=dict[str, Any] | list[dict[str, Any]])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(f"payload: not a JSON object of readings ({error})") from None
-    readings = decoded if isinstance(decoded, list) else [decoded]
-    if len(readings) > READINGS_PER_MESSAGE:
-        raise Refused(f"payload: {len(readings):,} readings; at most {READINGS_PER_MESSAGE:,} are taken")
-    return readings
 
 
 def topic_filter(pattern: str) -> str:
