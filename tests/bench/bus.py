@@ -101,6 +101,8 @@ def _measure(devices: int, readings: int) -> Iterator[Figure]:
     for metric, count in (("lost", sent - int(moments)), ("doubled", int(rows) - int(moments))):
         yield Figure(bench="bus", case=name, metric=metric, value=count, unit=f"of {sent:,}", target="0", ok=count == 0)
     yield Figure(bench="bus", case=name, metric="peak of the daemon", value=peak_mb, unit="MB")
+    a_message = cores["daemon"] / (last - first) * 1e6
+    yield Figure(bench="bus", case=name, metric="processor, daemon, a message", value=a_message, unit="µs")
     for part, seconds in cores.items():
         yield Figure(bench="bus", case=name, metric=f"processor, {part}", value=seconds / took_s, unit="cores")
 
