@@ -293,10 +293,20 @@ class Journal:
 
     def open_actions(self) -> list[tuple[Action, State]]:
         """Actions that are not settled: proposed, accepted or fired."""
+        return self._actions("state IN ('proposed', 'accepted', 'fired')")
+
+    def pressing_actions(self, now: int) -> list[tuple[Action, State]]:
+        """Of those, the ones that `now` (µs) asks something of: their time has come, or they wait to be performed."""
+        return self._actions(
+            "state IN ('proposed', 'accepted', 'fired') AND CASE state WHEN 'proposed' "
+            "THEN min(due, coalesce(fires_at, due)) <= ? ELSE channel <> 'card' END",
+            now,
+        )
+
+    def _actions(self, chosen: str, *bindings: int) -> list[tuple[Action, State]]:
         columns = columns_of(Action)
         rows = self.readers.connection().execute(
-            f"SELECT state, {', '.join(columns)} FROM actions WHERE state IN ('proposed', 'accepted', 'fired') "
-            "ORDER BY seq"
+            f"SELECT state, {', '.join(columns)} FROM actions WHERE {chosen} ORDER BY seq", bindings
         )
         return [(read(Action, columns, row[1:]), row[0]) for row in rows]
 
