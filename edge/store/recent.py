@@ -5,49 +5,69 @@ asks for what is not all here is sent there.
 """
 
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
+from operator import itemgetter
+
+import msgspec
 
 from edge.events import Event, Reading
+
+Numbered = tuple[int, Event]  # its place in the journal, and a reading
 
 VALUES_KEPT = 200_000  # numbers in all readings, about 15 MB
 
 
+class _Commit(msgspec.Struct, frozen=True):
+    """Readings that were committed together, and how many numbers they hold."""
+
+    readings: Sequence[Numbered]
+    values: int
+
+
 class Recent:
-    """Readings by their place in the journal, at most about `limit` numbers of them."""
+    """The newest commits with at most `limit` numbers in their readings."""
 
     def __init__(self, limit: int = VALUES_KEPT) -> None:
         self._limit = limit
-        self._events: deque[tuple[int, Event]] = deque()
+        self._commits: deque[_Commit] = deque()
         self._values = 0
         self._since: int | None = None  # every reading after this event is here; None: not known yet
         self._lock = threading.Lock()
 
-    def add(self, readings: Sequence[tuple[int, Event]]) -> None:
+    def add(self, readings: Sequence[Numbered]) -> None:
         """These were committed, and no other after those before."""
         if not readings:
             return
+        commit = _Commit(readings, sum([_size(event) for _, event in readings]))
         with self._lock:
             if self._since is None:
                 self._since = readings[0][0] - 1
-            self._events.extend(readings)
-            self._values += sum(_size(event) for _, event in readings)
+            self._commits.append(commit)
+            self._values += commit.values
             while self._values > self._limit:
                 self._drop()
 
-    def after(self, seq: int, limit: int) -> list[tuple[int, Event]] | None:
+    def after(self, seq: int, limit: int) -> list[Numbered] | None:
         """The next readings after an event; None when that is for the journal to say. Those up to it may go."""
         with self._lock:
             if self._since is None or seq < self._since:
                 return None
-            while self._events and self._events[0][0] <= seq:
+            while self._commits and self._commits[0].readings[-1][0] <= seq:
                 self._drop()
-            return list(islice(self._events, limit))
+            found: list[Numbered] = []
+            for commit in self._commits:
+                begin = bisect_right(commit.readings, seq, key=itemgetter(0))
+                found += commit.readings[begin : begin + limit - len(found)]
+                if len(found) == limit:
+                    break
+            return found
 
     def _drop(self) -> None:
-        self._since, event = self._events.popleft()
-        self._values -= _size(event)
+        commit = self._commits.popleft()
+        self._since = commit.readings[-1][0]
+        self._values -= commit.values
 
 
 def _size(event: Event) -> int:

@@ -42,8 +42,8 @@ def test_what_is_not_here_is_never_said_not_to_be(
             found = recent.after(cursor, at_once)
             assert found is None or found == truth
             cursor = truth[-1][0] if truth else cursor
-        kept = sum(len(event.data.values) for _, event in recent._events if isinstance(event.data, Reading))
-        assert kept == recent._values <= limit
+        kept = [event.data for commit in recent._commits for _, event in commit.readings]
+        assert sum(len(data.values) for data in kept if isinstance(data, Reading)) == recent._values <= limit
 
 
 def test_a_reader_right_behind_never_goes_to_the_disk() -> None:
