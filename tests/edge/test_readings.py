@@ -86,6 +86,10 @@ def test_the_key_is_the_same_for_the_same_reading_and_only_for_it() -> None:
     key = read(base)[0]
     assert key == read({"a": 1.0, "time": "1970-01-01T00:00:05Z", "device": "p"})[0]
     assert key not in {read({**base, "a": 2.0})[0], read({**base, "device": "q"})[0], read({**base, "time": 6})[0]}
+    two = {"device": "p", "time": 5, "b": 1.0, "a": 2.0}
+    assert read(two)[0] == read({"a": 2, "b": 1, "time": 5, "device": "p"})[0]
+    assert read(two)[0] not in {key, read({**two, "a": 1.0, "b": 2.0})[0], read({**two, "c": 0.0})[0]}
+    assert read({**base, "a": 0.0})[0] != read({**base, "b": 0.0})[0]
     assert read({"device": "p", "a": 1.0})[0] is None, "without a time two equal readings are two"
 
 
