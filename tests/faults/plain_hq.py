@@ -28,13 +28,14 @@ from sync.protocol import Hello, ack_topic
 from sync.sealed import seal
 from tests.waiting import free_port
 
+# Without max_file_store a broker that is started on a full disk allows itself 0 bytes, and takes nothing while it runs.
 BROKER = """
 server_name: hq
 host: 127.0.0.1
 port: -1
 http: 127.0.0.1:{health_port}
 max_payload: 4MB
-jetstream {{ store_dir: "{folder}/store" }}
+jetstream {{ store_dir: "{folder}/store", max_file_store: 2GB, max_memory_store: 32MB }}
 mqtt {{ host: 127.0.0.1, port: {port} }}
 """
 RESTART_S = 0.3
@@ -143,8 +144,7 @@ class Broker:
         self._looked_s = time.monotonic()
         return subprocess.Popen(
             [Path(sys.executable).with_name("nats-server"), "-c", self._config],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,  # beside what HQ says
             preexec_fn=lambda: prctl(PDEATHSIG, signal.SIGKILL),
         )
 
