@@ -144,6 +144,8 @@ class Writer:
         return batch, False
 
     def _commit(self, batch: list[_Queued[Any]]) -> None:
+        # Who asked may have gone meanwhile: from here on nobody can withdraw a job, before it is left out.
+        batch = [queued for queued in batch if queued.future.set_running_or_notify_cancel()]
         settled: list[Callable[[], None]] = []
         began_s, changes = time.perf_counter(), self._connection.total_changes()
         try:
