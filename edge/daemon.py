@@ -99,7 +99,7 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
     refused = RefusedFolder(site.refused, journal)
     room = Room(journal, site.settings)
     speech = SpeechModels(site)
-    listener = Listener(speech, site.audio, os.cpu_count() or 1, journal.wake)
+    listener = Listener(speech, site.audio, os.cpu_count() or 1, journal.wake, journal.metrics)
     decider = Decider(loaded.playbook, journal.episodes())
     pipeline = Pipeline(journal, listener, DeviceWindows(), loaded.infer, decider)
     return Opened(
@@ -229,6 +229,7 @@ def run(site: Site) -> None:
                 part.start()
                 stack.callback(part.stop)
         look = HealthLook(opened.journal, site, opened.room, opened.pipeline, bus, children)
+        opened.journal.metrics.watch(look.measures)
         _serve(opened, look, orders)
 
 
@@ -244,6 +245,7 @@ def _serve(opened: Opened, look: HealthLook, orders: Orders) -> None:
             audio=opened.site.audio,
             titles=opened.titles,
             health=look.now,
+            readiness=look.readiness,
             hosts=web.hosts,
             packs=opened.packs,
             orders=orders,

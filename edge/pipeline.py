@@ -46,6 +46,7 @@ class Pipeline:
         self, journal: Journal, listener: Listener, windows: DeviceWindows, infer: Infer, decider: Decider
     ) -> None:
         self._journal = journal
+        self._metrics = journal.metrics
         self._listener = listener
         self._windows = windows
         self._infer = infer
@@ -121,21 +122,33 @@ class Pipeline:
         if not batch:
             return False
         events = [event for _, event in batch]
-        windows = self._windows.update(events)
+        with self._metrics.step("perceive", "reading"):
+            windows = self._windows.update(events)
+        with self._metrics.step("infer", "reading"):
+            scored = self._infer.of_readings(windows.features)
+        with self._metrics.step("decide", "reading"):
+            conclusions = self._decide_readings(events, windows, scored)
+        self._conclude(
+            conclusions,
+            cursor=("reading", batch[-1][0]),
+            window_state=self._windows_to_keep(),
+            received_at=events[0].received_at,
+        )
+        return True
+
+    def _decide_readings(
+        self, events: Sequence[Event], windows: Windows, scored: Sequence[tuple[DeviceAnomaly, NDArray[np.float32]]]
+    ) -> Conclusions:
+        """What the packs said of a batch, through decide."""
         scores = np.full(len(events), np.nan)
         conclusions = _Conclusions()
-        for pack, probability in self._infer.of_readings(windows.features):
+        for pack, probability in scored:
             rows = windows.loudest(probability, len(events))
             loudest = np.where(rows >= 0, probability[rows], np.nan)
             scores = np.fmax(scores, loudest)
             for place in np.flatnonzero(loudest >= pack.threshold).tolist():
                 self._decide_reading(events[place], pack, windows, place, int(rows[place]), probability, conclusions)
-        self._conclude(
-            conclusions.made(self._decider, devices=self._device_states(events, scores)),
-            cursor=("reading", batch[-1][0]),
-            window_state=self._windows_to_keep(),
-        )
-        return True
+        return conclusions.made(self._decider, devices=self._device_states(events, scores))
 
     def _decide_reading(
         self,
@@ -181,7 +194,9 @@ class Pipeline:
             for _, event in batch
             if isinstance(event.data, Note)
         ]
-        self._conclude(self._understand(signals), cursor=("note", batch[-1][0]))
+        self._conclude(
+            self._understand(signals, "note"), cursor=("note", batch[-1][0]), received_at=batch[0][1].received_at
+        )
         return True
 
     def _take_calls(self) -> bool:
@@ -194,8 +209,9 @@ class Pipeline:
             return True
         refusals = [Refusal(source="calls", name=heard.event.subject, reason=heard.fault)] if heard.fault else []
         self._conclude(
-            self._understand(self._signals(heard), refusals),
+            self._understand(self._signals(heard), "call", refusals),
             progress=Progress(event_id=heard.event.id, done=heard.ended, seconds=heard.seconds),
+            received_at=heard.event.received_at if heard.ended else None,
         )
         return True
 
@@ -232,12 +248,19 @@ class Pipeline:
         utterances = [s.data for s in [*earlier, *spoken] if isinstance(s.data, Utterance)]
         return [*spoken, Signal(at=event.at, event_id=event.id, subject=event.subject, data=talk(utterances))]
 
-    def _understand(self, signals: Sequence[Signal], refusals: Sequence[Refusal] = ()) -> Conclusions:
+    def _understand(self, signals: Sequence[Signal], track: str, refusals: Sequence[Refusal] = ()) -> Conclusions:
         """Signals with words through infer and decide."""
+        with self._metrics.step("infer", track):
+            predictions = self._infer.of_utterances(signals)
+        with self._metrics.step("decide", track):
+            return self._decide_spoken(signals, predictions).made(self._decider, refusals=refusals)
+
+    def _decide_spoken(self, signals: Sequence[Signal], predictions: Sequence[Prediction]) -> "_Conclusions":
+        """What was said, and of the predictions about it those that a play answers, through decide."""
         by_id = {signal.id: signal for signal in signals}
         conclusions = _Conclusions()
         conclusions.signals.extend(signals)
-        for prediction in self._infer.of_utterances(signals):
+        for prediction in predictions:
             signal = by_id[prediction.signal_id]
             speaker = signal.data.channel if isinstance(signal.data, Utterance) else ""
             if not self._decider.answers(prediction.label, speaker):
@@ -245,7 +268,7 @@ class Pipeline:
             conclusions.predictions.append(prediction)
             for play in self._decider.begin(prediction.subject, prediction.label, prediction.at, speaker):
                 conclusions.add(*decide(prediction, signal.event_id, play, now_us()))
-        return conclusions.made(self._decider, refusals=refusals)
+        return conclusions
 
     # ---- the journal -----------------------------------------------------------------------------------------
 
@@ -255,20 +278,26 @@ class Pipeline:
         cursor: tuple[str, int] | None = None,
         progress: Progress | None = None,
         window_state: bytes | None = None,
+        received_at: int | None = None,
     ) -> None:
         """Write conclusions, waiting as long as the disk cannot take them: nothing that was made is dropped.
+        `received_at` is when the oldest event came that they bring to an end.
 
         Raises JournalError when it cannot be written and the pipeline is to stop.
         """
-        while True:
-            try:
-                self._journal.conclude(conclusions, cursor, progress, window_state).result()
-                break
-            except JournalError as error:
-                if not self._running:
-                    raise
-                log.error("the journal cannot be written; waiting", reason=str(error))
-                time.sleep(DISK_WAIT_S)
+        track = "call" if cursor is None else cursor[0]
+        with self._metrics.step("commit", track):
+            while True:
+                try:
+                    self._journal.conclude(conclusions, cursor, progress, window_state).result()
+                    break
+                except JournalError as error:
+                    if not self._running:
+                        raise
+                    log.error("the journal cannot be written; waiting", reason=str(error))
+                    time.sleep(DISK_WAIT_S)
+        if received_at is not None:
+            self._metrics.conclusions.labels(track).observe(max(0, now_us() - received_at) / 1e6)
         if cursor is not None:
             self._cursors[cursor[0]] = cursor[1]
 

@@ -1,6 +1,6 @@
 """Keeps the outbox within its budget and makes room on the disk while the gateway runs (edge/store/retention.py and
 edge/store/clearing.py say what goes), gives other numbers to what HQ cannot take under its own, and keeps the journal's
-copy of the site's files as they are."""
+copy of the site's files as they are. After a fault of the disk it tries whether that is over."""
 
 import threading
 
@@ -48,6 +48,8 @@ class Upkeep:
         """One bounded step; False when nothing was left to do. Raises JournalError or OSError."""
         # The disk first: where it is full, nothing can be written before something went.
         steps = [self._clearing.step(), self._renumber(), self._trim()]
+        if self._journal.fault:
+            self._journal.try_again().result()
         return any(steps)
 
     def _renumber(self) -> bool:

@@ -7,6 +7,7 @@ on after a crash: from the silence after its last word.
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edge.events import Call, Event, Utterance, Word
+from edge.metrics import Metrics
 from models.errors import ModelError, PackMissing
 from models.features.audio import read_chunks
 from models.runtime.speech import Word as SpokenWord
@@ -46,7 +48,12 @@ class Listener:
     takes from it the threads wait."""
 
     def __init__(
-        self, model_for: Callable[[str], VoskModel], audio: Path, cores: int, wake: Callable[[], None]
+        self,
+        model_for: Callable[[str], VoskModel],
+        audio: Path,
+        cores: int,
+        wake: Callable[[], None],
+        metrics: Metrics,
     ) -> None:
         """`model_for` gives the speech model of a language (raises ModelError when there is none); `audio` is the
         folder of the recordings; `cores` how many channels are decoded at a time; `wake` is called when there is
@@ -56,6 +63,7 @@ class Listener:
         self._audio = audio
         self._cores = cores
         self._wake = wake
+        self._metrics = metrics
         self._pool = ThreadPoolExecutor(cores, thread_name_prefix="speech")
         self._underway: set[str] = set()
         self._stopping = threading.Event()
@@ -105,15 +113,22 @@ class Listener:
             rate_hz = min(call.sample_rate_hz, HIGHEST_RATE_HZ)
             stream = self._model_for(call.language).stream(rate_hz)
             position_s = start_s
+            took_s = 0.0
             for chunk in read_chunks(self._audio / call.audio, start_s, SLICE_S, rate_hz=rate_hz):
                 if self._stopping.is_set():
                     return
-                closed = stream.accept(chunk[:, track].tobytes())
+                began_s = time.perf_counter()
+                with self._metrics.step("perceive", "call"):
+                    closed = stream.accept(chunk[:, track].tobytes())
+                took_s += time.perf_counter() - began_s
+                self._metrics.speech.inc(len(chunk) / rate_hz)
                 merger.add(
                     channel, [_utterance(channel, call.language, words, start_s) for words in closed], position_s
                 )
                 position_s += len(chunk) / rate_hz
             closed = stream.finish()
+            if position_s > start_s:
+                self._metrics.real_time.observe(took_s / (position_s - start_s))
             merger.end(
                 channel, [_utterance(channel, call.language, words, start_s) for words in closed], call.duration_s
             )

@@ -68,6 +68,7 @@ class Bus:
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = self._on_granted
         self._client.on_message = self._on_message
+        self._client.enable_logger()
         self._worker = threading.Thread(target=self._run, name="bus")
 
     @property

@@ -6,6 +6,7 @@ for one fsync, not for one a job; a job that fails is rolled back alone, to its 
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,6 +16,7 @@ import apsw
 import structlog
 
 from edge.errors import JournalError
+from edge.metrics import Metrics
 
 T = TypeVar("T")
 Job = Callable[[apsw.Connection], T]
@@ -79,28 +81,33 @@ class Readers:
 class _Queued(Generic[T]):
     """A job on its way to the writer, and the future that tells its result after the commit."""
 
-    def __init__(self, job: Job[T]) -> None:
+    def __init__(self, job: Job[T], count: Callable[[T], None] | None) -> None:
         self.job = job
+        self.count = count
         self.future: Future[T] = Future()
 
 
 class Writer:
     """The thread that writes. `on_commit` is called in it after each commit that changed something."""
 
-    def __init__(self, path: Path, on_commit: Callable[[], None]) -> None:
+    def __init__(self, path: Path, on_commit: Callable[[], None], metrics: Metrics) -> None:
         self._connection = open_writer(path)
         self._path = path
         self._on_commit = on_commit
+        self._metrics = metrics
+        self.fault = ""
+        """Why the last transaction was not written, in a sentence; '' as soon as one that changes something was."""
         self._jobs: queue.SimpleQueue[_Queued[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer")
         self._thread.start()
 
-    def submit(self, job: Job[T]) -> Future[T]:
-        """Queue a job; its future has the job's result once the transaction with it is on disk.
+    def submit(self, job: Job[T], count: Callable[[T], None] | None = None) -> Future[T]:
+        """Queue a job; its future has the job's result once the transaction with it is on disk. `count` is called with
+        the result just before, in the writer's thread.
 
         The future raises what the job raised, or JournalError when the commit failed: then nothing of it was written.
         """
-        queued = _Queued(job)
+        queued = _Queued(job, count)
         self._jobs.put(queued)
         return queued.future
 
@@ -137,7 +144,10 @@ class Writer:
         return batch, False
 
     def _commit(self, batch: list[_Queued[Any]]) -> None:
+        # Who asked may have gone meanwhile: from here on nobody can withdraw a job, before it is left out.
+        batch = [queued for queued in batch if queued.future.set_running_or_notify_cancel()]
         settled: list[Callable[[], None]] = []
+        began_s, changes = time.perf_counter(), self._connection.total_changes()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             settled.extend(self._try(queued) for queued in batch)
@@ -149,6 +159,13 @@ class Writer:
                 f"{self._path} cannot be written ({error}); free the disk, nothing accepted was lost."
             )
             settled = [_fails(queued, failure) for queued in batch]
+            self._metrics.commit_failures.inc()
+            self.fault = str(failure)
+        else:
+            self._metrics.commit.observe(time.perf_counter() - began_s)
+            self._metrics.commit_jobs.observe(len(batch))
+            if self._connection.total_changes() != changes:
+                self.fault = ""
         for settle in settled:
             settle()
         self._on_commit()
@@ -164,7 +181,13 @@ class Writer:
             if not self._connection.in_transaction:  # SQLite gave the transaction up, and this came of it
                 raise apsw.FullError("the disk is full") from error
             return _fails(queued, error)  # whatever it is, it belongs to the job's owner
-        return lambda: queued.future.set_result(result)
+        return lambda: _succeeds(queued, result)
+
+
+def _succeeds(queued: _Queued[T], result: T) -> None:
+    if queued.count is not None:
+        queued.count(result)
+    queued.future.set_result(result)
 
 
 def _fails(queued: _Queued[Any], error: Exception) -> Callable[[], None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from litestar.di import NamedDependency
 
 from edge.events import now_us
-from edge.health import Health
+from edge.health import Health, Readiness
 from edge.orders import Orders
 from edge.store.journal import Journal
 from edge.store.room import Room
@@ -19,8 +19,7 @@ class WebParts:
 
     `hosts` are further names under which the page may be opened, `packs` (name, version) of the packs in use,
     `titles` says each play in Chinese and English, `orders` looks after what HQ sends, `room` says whether more may be
-    accepted. `health` is called in a thread:
-    it may read files and the journal.
+    accepted. `health` and `readiness` are called in a thread: they may read files and the journal.
     """
 
     journal: Journal
@@ -30,6 +29,7 @@ class WebParts:
     audio: Path
     titles: Mapping[str, Mapping[str, str]]
     health: Callable[[], Health]
+    readiness: Callable[[], Readiness]
     orders: Orders
     room: Room
     hosts: Sequence[str] = ()

@@ -39,6 +39,7 @@ class Streams:
         self._bells: set[asyncio.Event] = set()
         self._rung = False
         self._ended = False
+        parts.journal.metrics.streams.set_function(lambda: len(self._bells))
 
     def start(self) -> None:
         """Hear of commits from now on; called in the server's event loop."""

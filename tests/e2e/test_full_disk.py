@@ -75,6 +75,8 @@ def test_a_gateway_goes_through_a_full_disk(disk: SmallDisk) -> None:
         disk.leave(FLOOR_MB - 1)
         until(lambda: health(client)["accepting"] is False, "the gateway says that it takes nothing")
         assert "free the disk" in health(client)["problems"][0]
+        probes = [client.get(f"/healthz/{what}").status_code for what in ("live", "ready")]
+        assert probes == [200, 503]
         answer = client.post("/api/notes", json=NOTE)
         assert (answer.status_code, "free the disk" in answer.json()["detail"]) == (507, True)
         shutil.copyfile(SAMPLE / "inbox" / "pump-03.csv", folder / "inbox" / "pump-03.csv")
@@ -85,6 +87,7 @@ def test_a_gateway_goes_through_a_full_disk(disk: SmallDisk) -> None:
 
         disk.free()
         until(lambda: health(client)["accepting"] and not health(client)["problems"], "it takes again")
+        assert client.get("/healthz/ready").status_code == 200
         until(lambda: not (folder / "inbox" / "pump-03.csv").exists(), "the file that waited is taken")
         until(lambda: not health(client)["readings_behind"], "its readings are concluded")
         devices = client.get("/api/devices").json()
