@@ -16,6 +16,7 @@ from edge.store.journal import Journal
 
 RETRY_S = 5.0
 LOOK_S = 0.5
+BREATH_S = 0.05  # between two looks: readings are committed a hundred times a second
 GATEWAY = "gateway"
 
 log = structlog.get_logger()
@@ -43,7 +44,7 @@ class Countdown:
 
     def settle(self) -> None:
         """Act on everything that is due now."""
-        for action, state in self._journal.open_actions():
+        for action, state in self._journal.pressing_actions(now_us()):
             try:
                 self._attend(action, state)
             except Conflict as conflict:
@@ -57,6 +58,7 @@ class Countdown:
             except JournalError as error:  # the disk is full: what is due waits, and is done when there is room again
                 log.error("actions wait", reason=str(error))
                 time.sleep(LOOK_S)
+            time.sleep(BREATH_S)
             self._journal.wait(seen, LOOK_S)
 
     def _attend(self, action: Action, state: State) -> None:

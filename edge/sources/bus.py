@@ -5,30 +5,31 @@ we have not got, and sends no more than its window of it before we answer. Only 
 who keeps it: while the journal takes nothing, a bounded part of it waits here. MQTT 3.1.1, QoS 1, a persistent session.
 """
 
+import contextlib
 import hashlib
 import re
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import JournalError, Refused
 from edge.site import Site
-from edge.sources.readings import reading
+from edge.sources.payload import PAYLOAD_BYTES, readings
 from edge.sources.refused import RefusedFolder
+from edge.sources.tap import Message, Tap
 from edge.store.journal import Delivery, Journal, Offer
 from edge.store.room import Room
 
 USER = "outstation"  # as whom we log in where secrets/bus.password has a password
-PAYLOAD_BYTES = 1024 * 1024
-READINGS_PER_MESSAGE = 10_000
 MESSAGES_PER_COMMIT = 1_000
 PUBLISH_WAIT_S = 5.0
 DISK_WAIT_S = 2.0
+TOPICS_KNOWN = 100_000
 UNKEPT_BYTES = 16 * 2**20  # of QoS 0 messages that wait here
 
 log = structlog.get_logger()
@@ -40,34 +41,28 @@ class Bus:
     def __init__(self, site: Site, journal: Journal, refused: RefusedFolder, room: Room) -> None:
         settings = site.settings.bus
         assert settings is not None
-        self._site = site
         self._settings = settings
+        self._zone = site.zone
         self._journal = journal
         self._refused = refused
         self._room = room
         self._topics = [(topic_filter(t.pattern), topic_regex(t.pattern)) for t in settings.topics]
-        self._arrived: list[mqtt.MQTTMessage] = []
+        self._devices: dict[bytes, str | None] = {}  # by topic, of those that fit
+        self._arrived: list[Message] = []
         self._unanswered: set[int] = set()  # the packet identifiers of what has come on this connection
         self._unkept_bytes = 0
         self._something = threading.Condition()
         self._stopping = threading.Event()
-        self._connection = 0
+        self._tap: Tap | None = None  # the present connection
         self._granted = 0
         self.setbacks = 0
         self.let_go = 0
-        self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"outstation-{site.settings.name}",
-            clean_session=False,
-            protocol=mqtt.MQTTv311,
-            manual_ack=True,
-        )
+        self._client = _Client(f"outstation-{site.settings.name}", self._connected)
         if site.bus_password.exists():
             self._client.username_pw_set(USER, site.bus_password.read_text("utf-8").strip())
         self._client.reconnect_delay_set(min_delay=1, max_delay=30)
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = self._on_granted
-        self._client.on_message = self._on_message
         self._client.enable_logger()
         self._worker = threading.Thread(target=self._run, name="bus")
 
@@ -115,31 +110,39 @@ class Bus:
         if reason.is_failure:
             log.warning("the bus refused us", reason=str(reason))
             return
-        with self._something:
-            self._connection += 1
-            self._granted = 0
-            # What was not acknowledged before the connection broke is delivered again.
-            self._arrived = [message for message in self._arrived if not message.qos]
-            self._unanswered.clear()
+        self._granted = 0
         for pattern, _ in self._topics:
             client.subscribe(pattern, qos=1)
 
     def _on_granted(self, _client: mqtt.Client, _data: Any, _mid: int, _reasons: Any, _properties: Any) -> None:
         self._granted += 1
 
-    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+    def _connected(self, connected: socket.socket) -> Tap:
+        """A connection is there, and nothing was said on it yet."""
+        tap = Tap(connected, self._on_messages)
         with self._something:
-            if message.qos:
-                if message.dup and message.mid in self._unanswered:
-                    return  # it waits here already: a broker may send again what is not answered for long
-                self._unanswered.add(message.mid)
-            elif self._unkept_bytes + len(message.payload) <= UNKEPT_BYTES:
-                self._unkept_bytes += len(message.payload)
-            else:
-                self.let_go += 1
-                return
-            self._arrived.append(message)
+            self._tap = tap
+            # What was not acknowledged before the connection broke is delivered again.
+            self._arrived = [message for message in self._arrived if not message.qos]
+            self._unanswered.clear()
+        return tap
+
+    def _on_messages(self, messages: Sequence[Message]) -> None:
+        with self._something:
+            self._arrived += [message for message in messages if self._is_wanted(message)]
             self._something.notify()
+
+    def _is_wanted(self, message: Message) -> bool:
+        if message.qos:
+            if message.again and message.mid in self._unanswered:
+                return False  # it waits here already: a broker may send again what is not answered for long
+            self._unanswered.add(message.mid)
+        elif self._unkept_bytes + len(message.payload) <= UNKEPT_BYTES:
+            self._unkept_bytes += len(message.payload)
+        else:
+            self.let_go += 1
+            return False
+        return True
 
     # ---- our thread ------------------------------------------------------------------------------------------
 
@@ -150,12 +153,12 @@ class Bus:
                 batch = self._arrived[:MESSAGES_PER_COMMIT]
                 del self._arrived[:MESSAGES_PER_COMMIT]
                 self._unkept_bytes -= sum(len(message.payload) for message in batch if not message.qos)
-                connection = self._connection
+                tap = self._tap
                 if not batch:
                     return
-            self._take(connection, batch)
+            self._take(tap, batch)
 
-    def _take(self, connection: int, batch: Sequence[mqtt.MQTTMessage]) -> None:
+    def _take(self, tap: Tap | None, batch: Sequence[Message]) -> None:
         """Accept the messages that came on a connection, however long the disk makes us wait, then acknowledge them."""
         told = False
         while True:
@@ -171,59 +174,60 @@ class Bus:
                 told = True
                 if self._stopping.wait(DISK_WAIT_S):
                     return
+        mids = [message.mid for message in batch if message.qos]
         with self._something:
-            if connection != self._connection:
+            if tap is not self._tap:
                 return  # a broker that forgot its session numbers anew: an old number may be another message now
-            self._unanswered.difference_update(message.mid for message in batch)
-        for message in batch:
-            self._client.ack(message.mid, message.qos)
+            self._unanswered.difference_update(mids)
+        if tap is not None:
+            with contextlib.suppress(OSError):  # what it does not hear is delivered again
+                tap.acknowledge(mids)
 
-    def _offer(self, message: mqtt.MQTTMessage) -> Offer | None:
+    def _offer(self, message: Message) -> Offer | None:
         """The readings in a message; None (kept aside) when there is one that does not fit."""
-        payload = bytes(message.payload)
+        payload = message.payload
         try:
-            device = self._device(message.topic)
-            events = [
-                reading(
-                    fields,
-                    source="bus",
-                    device=device,
-                    zone=self._site.zone,
-                    boot_id=self._journal.boot_id,
-                )
-                for fields in decode(payload)
-            ]
+            events = readings(
+                payload,
+                source="bus",
+                device=self._device(message.topic),
+                zone=self._zone,
+                boot_id=self._journal.boot_id,
+            )
         except Refused as refusal:
-            self._refused.message(message.topic, payload[:PAYLOAD_BYTES], f"{message.topic}: {refusal}.")
+            topic = message.topic.decode("utf-8", "replace")
+            self._refused.message(topic, payload[:PAYLOAD_BYTES], f"{topic}: {refusal}.")
             return None
-        digest = hashlib.blake2b(message.topic.encode() + b"\0" + payload, digest_size=16).digest()
-        delivery = Delivery(mid=message.mid, digest=digest, redelivered=message.dup)
+        digest = hashlib.blake2b(message.topic + b"\0" + payload, digest_size=16).digest()
+        delivery = Delivery(mid=message.mid, digest=digest, redelivered=message.again)
         return Offer(events=events, delivery=delivery if message.qos else None)
 
-    def _device(self, topic: str) -> str | None:
+    def _device(self, topic: bytes) -> str | None:
         """The device that a topic names; None when its payload has to."""
+        if topic not in self._devices:
+            if len(self._devices) == TOPICS_KNOWN:
+                self._devices.clear()
+            self._devices[topic] = self._named_by(topic)
+        return self._devices[topic]
+
+    def _named_by(self, topic: bytes) -> str | None:
+        text = topic.decode("utf-8", "replace")
         for _, regex in self._topics:
-            found = regex.fullmatch(topic)
+            found = regex.fullmatch(text)
             if found:
                 return found.groupdict().get("device")
         raise Refused("no pattern of [[bus.topics]] in site.toml takes this topic")
 
 
-def decode(payload: bytes) -> list[dict[str, Any]]:
-    """The readings in a message: one JSON object, or a list of them.
+class _Client(mqtt.Client):
+    """paho, with our tap between it and each connection that it makes."""
 
-    Raises Refused when it is too large or is neither.
-    """
-    if len(payload) > PAYLOAD_BYTES:
-        raise Refused(f"payload: {len(payload):,} bytes; at most {PAYLOAD_BYTES:,} are taken")
-    try:
-        decoded = msgspec.json.decode(payload, type=dict[str, Any] | list[dict[str, Any]])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(f"payload: not a JSON object of readings ({error})") from None
-    readings = decoded if isinstance(decoded, list) else [decoded]
-    if len(readings) > READINGS_PER_MESSAGE:
-        raise Refused(f"payload: {len(readings):,} readings; at most {READINGS_PER_MESSAGE:,} are taken")
-    return readings
+    def __init__(self, client_id: str, connected: Callable[[socket.socket], Tap]) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, protocol=mqtt.MQTTv311)
+        self._connected = connected
+
+    def _create_socket_connection(self) -> socket.socket:
+        return self._connected(super()._create_socket_connection())
 
 
 def topic_filter(pattern: str) -> str:

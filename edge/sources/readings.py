@@ -23,25 +23,51 @@ def reading(
     texts and null beside them are ignored. Raises Refused naming the field that does not fit.
     """
     name = device if device is not None else fields.get("device")
-    if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
-        raise Refused(f"device: {_shown(name)} is not a device's name; give 1 to {NAME_LENGTH} characters")
+    if not isinstance(name, str):
+        raise _no_name(name)
+    return _reading(name, fields.get("time"), _values(fields), source=source, zone=zone, boot_id=boot_id)
+
+
+def plain_reading(
+    values: dict[str, float], *, source: str, device: str, zone: ZoneInfo, boot_id: str
+) -> tuple[bytes | None, Event]:
+    """What `reading` makes of fields that are all finite numbers, for a fraction of its price; takes `values` over."""
+    values.pop("device", None)
+    time = values.pop("time", None)
+    if len(max(values, key=len, default="")) > NAME_LENGTH:
+        values = _values(values)
+    return _reading(device, time, values, source=source, zone=zone, boot_id=boot_id)
+
+
+def _reading(
+    device: str, time: object, values: dict[str, float], *, source: str, zone: ZoneInfo, boot_id: str
+) -> tuple[bytes | None, Event]:
+    if not 0 < len(device) <= NAME_LENGTH:
+        raise _no_name(device)
+    if not values:
+        raise Refused("values: there is no number in this reading; give at least one sensor")
+    if len(values) > SENSORS_PER_READING:
+        raise Refused(f"values: {len(values)} sensors in one reading; at most {SENSORS_PER_READING} are taken")
     at = None
-    if fields.get("time") is not None:
+    if time is not None:
         try:
-            at = parse_time(fields["time"], zone)
+            at = parse_time(time, zone)
         except (ValueError, OverflowError):
-            raise Refused(f"time: {_shown(fields['time'])} is not a time; write RFC 3339 or Unix seconds") from None
-    values = _values(fields)
+            raise Refused(f"time: {_shown(time)} is not a time; write RFC 3339 or Unix seconds") from None
     received_at = now_us()
     event = Event(
         at=received_at if at is None else at,
         source=source,
-        subject=name,
+        subject=device,
         received_at=received_at,
         boot_id=boot_id,
         data=Reading(values=values),
     )
-    return (None if at is None else _key(at, name, values)), event
+    return (None if at is None else _key(at, device, values)), event
+
+
+def _no_name(name: object) -> Refused:
+    return Refused(f"device: {_shown(name)} is not a device's name; give 1 to {NAME_LENGTH} characters")
 
 
 def _values(fields: Mapping[str, Any]) -> dict[str, float]:
@@ -51,14 +77,13 @@ def _values(fields: Mapping[str, Any]) -> dict[str, float]:
     for sensor, value in source.items():
         if sensor in ("time", "device") or isinstance(value, str | bool | None | list | dict):
             continue
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer of hundreds of digits
+            number = math.inf
         if not math.isfinite(number):
-            raise Refused(f"{sensor}: {value} is not a finite number; leave the field out instead")
+            raise Refused(f"{sensor}: {_shown(value)} is not a finite number; leave the field out instead")
         values[sensor[:NAME_LENGTH]] = number
-    if not values:
-        raise Refused("values: there is no number in this reading; give at least one sensor")
-    if len(values) > SENSORS_PER_READING:
-        raise Refused(f"values: {len(values)} sensors in one reading; at most {SENSORS_PER_READING} are taken")
     return values
 
 

@@ -79,12 +79,18 @@ class Readers:
 
 
 class _Queued(Generic[T]):
-    """A job on its way to the writer, and the future that tells its result after the commit."""
+    """A job on its way to the writer, what is to be done with its result after the commit, and the future that tells
+    it."""
 
-    def __init__(self, job: Job[T], count: Callable[[T], None] | None) -> None:
+    def __init__(self, job: Job[T], then: Callable[[T], None]) -> None:
         self.job = job
-        self.count = count
         self.future: Future[T] = Future()
+        self._then = then
+
+    def settle(self, result: T) -> None:
+        """It is on disk."""
+        self._then(result)
+        self.future.set_result(result)
 
 
 class Writer:
@@ -101,13 +107,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="journal-writer")
         self._thread.start()
 
-    def submit(self, job: Job[T], count: Callable[[T], None] | None = None) -> Future[T]:
-        """Queue a job; its future has the job's result once the transaction with it is on disk. `count` is called with
-        the result just before, in the writer's thread.
+    def submit(self, job: Job[T], then: Callable[[T], None] = lambda _: None) -> Future[T]:
+        """Queue a job; its future has the job's result once the transaction with it is on disk.
 
         The future raises what the job raised, or JournalError when the commit failed: then nothing of it was written.
+        `then` is called with the result in the writer's thread, in the order of the jobs, before anybody hears of it.
         """
-        queued = _Queued(job, count)
+        queued = _Queued(job, then)
         self._jobs.put(queued)
         return queued.future
 
@@ -181,13 +187,7 @@ class Writer:
             if not self._connection.in_transaction:  # SQLite gave the transaction up, and this came of it
                 raise apsw.FullError("the disk is full") from error
             return _fails(queued, error)  # whatever it is, it belongs to the job's owner
-        return lambda: _succeeds(queued, result)
-
-
-def _succeeds(queued: _Queued[T], result: T) -> None:
-    if queued.count is not None:
-        queued.count(result)
-    queued.future.set_result(result)
+        return lambda: queued.settle(result)
 
 
 def _fails(queued: _Queued[Any], error: Exception) -> Callable[[], None]:

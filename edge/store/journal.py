@@ -7,7 +7,7 @@ moment leaves the journal between two such transactions and a restart goes on fr
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from edge.metrics import Metrics
 from edge.store import outbox
 from edge.store.database import Readers, Writer, number
 from edge.store.migrations import migrate
+from edge.store.recent import Recent
 from edge.store.rows import columns_of, insert, kind_of, read, select, tag_of
 
 T = TypeVar("T")
@@ -117,6 +118,7 @@ class Journal:
         self._commits = 0
         self._changed = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
+        self._recent = Recent()
         self._writer = Writer(path, self._committed, self.metrics)
 
     # ---- waiting ---------------------------------------------------------------------------------------------
@@ -177,10 +179,14 @@ class Journal:
     def accept(self, offers: Sequence[Offer]) -> Future[list[Event]]:
         """Accept what was not accepted before; the future tells which events were new, once they are on disk."""
 
+        readings: list[tuple[int, Event]] = []
+
         def job(connection: apsw.Connection) -> list[Event]:
-            new = [event for offer in offers for event in _new_events(connection, offer)]
+            new = _new_events(connection, offers)
             insert(connection, new)
-            shown = [event for event in new if tag_of(event) != "reading"]
+            first = connection.last_insert_rowid() - len(new) + 1
+            readings.extend((seq, event) for seq, event in enumerate(new, first) if tag_of(event) == "reading")
+            shown = [event for event in new if tag_of(event) != "reading"] if len(readings) < len(new) else []
             connection.executemany(
                 "INSERT INTO transcripts VALUES (?, 0, '{}')",
                 ((event.id,) for event in shown if tag_of(event) == "call"),
@@ -188,7 +194,11 @@ class Journal:
             _announce(connection, shown)
             return new
 
-        return self._writer.submit(job, self._count_events)
+        def accepted(new: list[Event]) -> None:
+            self._count_events(new)
+            self._recent.add(readings)
+
+        return self._writer.submit(job, accepted)
 
     def refuse(self, refusal: Refusal) -> Future[None]:
         """Write down that an input was kept aside."""
@@ -202,6 +212,8 @@ class Journal:
 
     def events_after(self, kind: str, seq: int, limit: int) -> list[tuple[int, Event]]:
         """The next events of a kind with their place in the journal, oldest first."""
+        if kind == "reading" and (recent := self._recent.after(seq, limit)) is not None:
+            return recent
         columns = columns_of(Event)
         # SQLite takes the index over the rare kinds only when the question says that it is about them.
         rare = "" if kind == "reading" else "AND kind <> 'reading'"
@@ -304,10 +316,20 @@ class Journal:
 
     def open_actions(self) -> list[tuple[Action, State]]:
         """Actions that are not settled: proposed, accepted or fired."""
+        return self._actions("state IN ('proposed', 'accepted', 'fired')")
+
+    def pressing_actions(self, now: int) -> list[tuple[Action, State]]:
+        """Of those, the ones that `now` (µs) asks something of: their time has come, or they wait to be performed."""
+        return self._actions(
+            "state IN ('proposed', 'accepted', 'fired') AND CASE state WHEN 'proposed' "
+            "THEN min(due, coalesce(fires_at, due)) <= ? ELSE channel <> 'card' END",
+            now,
+        )
+
+    def _actions(self, chosen: str, *bindings: int) -> list[tuple[Action, State]]:
         columns = columns_of(Action)
         rows = self.readers.connection().execute(
-            f"SELECT state, {', '.join(columns)} FROM actions WHERE state IN ('proposed', 'accepted', 'fired') "
-            "ORDER BY seq"
+            f"SELECT state, {', '.join(columns)} FROM actions WHERE {chosen} ORDER BY seq", bindings
         )
         return [(read(Action, columns, row[1:]), row[0]) for row in rows]
 
@@ -380,20 +402,35 @@ class Journal:
         return found[0] if found else None
 
 
-def _new_events(connection: apsw.Connection, offer: Offer) -> list[Event]:
-    """The events of an offer that were not accepted before; remembers them."""
-    if offer.delivery is not None:
-        mid, digest = offer.delivery.mid, offer.delivery.digest
-        known = connection.execute("SELECT digest FROM deliveries WHERE mid = ?", (mid,)).fetchone()
-        if offer.delivery.redelivered and known is not None and known[0] == digest:
-            return []
-        connection.execute("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", (mid, digest))
-    return [event for key, event in offer.events if key is None or _is_new(connection, key)]
+def _new_events(connection: apsw.Connection, offers: Sequence[Offer]) -> list[Event]:
+    """The events of offers that were not accepted before; remembers them."""
+    offered: list[tuple[bytes | None, Event]] = []
+    delivered: dict[int, bytes] = {}
+    for offer in offers:
+        if (delivery := offer.delivery) is not None:
+            if delivery.redelivered and _delivered(connection, delivered, delivery.mid) == delivery.digest:
+                continue
+            delivered[delivery.mid] = delivery.digest
+        offered.extend(offer.events)
+    connection.executemany("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", delivered.items())
+    keys = ((key,) for key, _ in offered if key is not None)
+    fresh = {key for (key,) in connection.executemany("INSERT OR IGNORE INTO offers VALUES (?) RETURNING key", keys)}
+    new: list[Event] = []
+    for key, event in offered:
+        if key is None:
+            new.append(event)
+        elif key in fresh:
+            fresh.remove(key)  # the same again among these offers is not new
+            new.append(event)
+    return new
 
 
-def _is_new(connection: apsw.Connection, key: bytes) -> bool:
-    connection.execute("INSERT OR IGNORE INTO offers VALUES (?)", (key,))
-    return connection.changes() == 1
+def _delivered(connection: apsw.Connection, now: Mapping[int, bytes], mid: int) -> bytes | None:
+    """The digest of the last message under a packet identifier."""
+    if mid in now:
+        return now[mid]
+    row: Any = connection.execute("SELECT digest FROM deliveries WHERE mid = ?", (mid,)).fetchone()
+    return None if row is None else bytes(row[0])
 
 
 def _refuse(connection: apsw.Connection, refusal: Refusal) -> None:

@@ -1,6 +1,8 @@
 """Records to rows and back: the one place that knows which column holds which field."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import apsw
@@ -51,7 +53,12 @@ def lane_of(record: Record) -> str | None:
 
 def tag_of(record: Event | Signal) -> str:
     """The kind of an event's or a signal's data: call, reading, note; utterance, talk, window."""
-    return str(type(record.data).__struct_config__.tag)
+    return _tag(type(record.data))
+
+
+@cache
+def _tag(data: type[msgspec.Struct]) -> str:
+    return str(data.__struct_config__.tag)
 
 
 def columns_of(kind: type[Record]) -> list[str]:
@@ -61,14 +68,9 @@ def columns_of(kind: type[Record]) -> list[str]:
 
 def insert(connection: apsw.Connection, records: Sequence[Record]) -> None:
     """Write records of one type, in order."""
-    if not records:
-        return
-    kind = type(records[0])
-    columns = columns_of(kind)
-    tagged = kind in (Event, Signal)
-    names = [*columns, "kind"] if tagged else columns
-    sql = f"INSERT INTO {TABLES[kind]} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-    connection.executemany(sql, (_row(record, columns, tagged) for record in records))
+    if records:
+        form = _form(type(records[0]))
+        connection.executemany(form.sql, map(form.row, records))
 
 
 def select(connection: apsw.Connection, kind: type[R], where: str, bindings: Sequence[Any] = ()) -> list[R]:
@@ -87,11 +89,26 @@ def read(kind: type[R], columns: Iterable[str], row: Sequence[Any]) -> R:
     return msgspec.convert(fields, kind)
 
 
-def _row(record: Record, columns: list[str], tagged: bool) -> list[Any]:
-    row = [
-        msgspec.json.encode(value).decode() if name in _JSON_FIELDS else value
-        for name, value in ((name, getattr(record, name)) for name in columns)
-    ]
-    if tagged:
-        row.append(tag_of(record))  # type: ignore[arg-type]
-    return row
+class _Form:
+    """How a record of one type becomes a row; worked out once, as readings come by the thousand."""
+
+    def __init__(self, kind: type[Record]) -> None:
+        columns = columns_of(kind)
+        self._json = [place for place, name in enumerate(columns) if name in _JSON_FIELDS]
+        self._fields = attrgetter(*columns)
+        self._tagged = kind in (Event, Signal)
+        names = [*columns, "kind"] if self._tagged else columns
+        self.sql = f"INSERT INTO {TABLES[kind]} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+    def row(self, record: Record) -> list[Any]:
+        """The values of its columns."""
+        row = list(self._fields(record))
+        for place in self._json:
+            row[place] = _ENCODER.encode(row[place]).decode()
+        if self._tagged:
+            row.append(tag_of(record))  # type: ignore[arg-type]
+        return row
+
+
+_form = cache(_Form)
+_ENCODER = msgspec.json.Encoder()

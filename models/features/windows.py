@@ -79,6 +79,7 @@ EXCEEDED_STEP = np.array([[0.004], [0.004], [0.004], [0.1]])
 EXCEEDED_FIRST = np.array([[2.0], [2.0], [2.0], [4.0]])  # step of the n-th reading, times n
 RANGE_STEP = 0.05  # how fast the usual range opens for readings outside it
 INTERVAL_MEMORY = 128.0  # readings
+AT_ONCE = 4096  # slots that are worked on together: what is between takes about 1 KB each
 LEARNING = 64.0  # readings during which everything is taken as usual
 FORGOTTEN_AFTER = np.array([[FAST], [MIDDLE], [SLOW], [PEAK], [4 * SLOW]])  # intervals
 WARM_AFTER = np.array([[48.0], [96.0], [192.0]])  # readings until a fast, middle, slow feature counts 63 %
@@ -174,11 +175,13 @@ class SensorWindows:
         self._reach(int(slots.max()) + 1)
         values = np.clip(values, -VALUE_LIMIT, VALUE_LIMIT)
         times = at_us.astype(np.float64)
-        for some in _rounds(slots):
-            chosen = slots[some]
-            rows = np.ascontiguousarray(self._rows[chosen].T)
-            features[some], usual[some] = _step(rows, times[some], values[some])
-            self._rows[chosen] = rows.T
+        for turn in _rounds(slots):
+            for begin in range(0, len(turn), AT_ONCE):
+                some = turn[begin : begin + AT_ONCE]
+                chosen = slots[some]
+                rows = np.ascontiguousarray(self._rows[chosen].T)
+                features[some], usual[some] = _step(rows, times[some], values[some])
+                self._rows[chosen] = rows.T
         return features, usual
 
     def forget(self, slots: Ints) -> None:
@@ -216,16 +219,16 @@ class SensorWindows:
             self._rows = np.concatenate([self._rows, np.zeros((more, _ROW))])
 
 
-def _rounds(slots: Ints) -> list[Ints] | list[slice]:
+def _rounds(slots: Ints) -> list[Ints]:
     """Places in the batch such that no slot comes twice in a round, and each slot's readings keep their order."""
+    places = np.arange(len(slots))
     order = np.argsort(slots, kind="stable")
     ordered = slots[order]
     fresh = np.empty(len(slots), bool)
     fresh[0] = True
     np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
     if fresh.all():
-        return [slice(None)]
-    places = np.arange(len(slots))
+        return [places]
     turn = places - np.maximum.accumulate(np.where(fresh, places, 0))
     by_turn = np.argsort(turn, kind="stable")
     return np.split(order[by_turn], np.cumsum(np.bincount(turn))[:-1])

@@ -15,6 +15,7 @@ from models.runtime import Model
 
 INPUT = "features"
 PROBABILITY, WEIGHTS = "probability", "weights"
+AT_ONCE = 4096  # readings in one run of the model, so that what it holds meanwhile stays small
 
 
 class DeviceAnomaly:
@@ -44,7 +45,10 @@ class DeviceAnomaly:
 
         Raises InputInvalid when `features` has another type or shape.
         """
-        return self._model.run({INPUT: features})[PROBABILITY]
+        if len(features) <= AT_ONCE:
+            return self._model.run({INPUT: features})[PROBABILITY]
+        starts = range(0, len(features), AT_ONCE)
+        return np.concatenate([self.score(features[start : start + AT_ONCE]) for start in starts])
 
     def explain(self, features: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
         """The features [len(FEATURES)] of one reading with what each added to the log-odds, largest part first.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tests.bench import fleet, memory, predict, recordings, replica, start, store, sync, week, wer
+from tests.bench import bus, fleet, memory, predict, recordings, replica, start, store, sync, week, wer
 from tests.bench.figure import Figure, show
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -19,8 +19,9 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "sync": sync.measure,
     "fleet": fleet.measure,
     "week": week.measure,
+    "bus": bus.measure,
 }
-ON_REQUEST = {"restore", "sync", "fleet", "week"}
+ON_REQUEST = {"restore", "sync", "fleet", "week", "bus"}
 """Those that take minutes: measured when they are named."""
 
 

@@ -14,15 +14,15 @@ IDLE_MB, WITH_ENGLISH_MB = 120, 400
 def measure() -> Iterator[Figure]:
     """Resident memory of the daemon's process (VmRSS), and its highest (VmHWM)."""
     with sample_site(inbox=False) as (folder, page), running(folder, page) as (process, _):
-        yield _figure("idle, no speech", _status_mb(process.pid, "VmRSS"), IDLE_MB)
+        yield _figure("idle, no speech", status_mb(process.pid, "VmRSS"), IDLE_MB)
         for path in (SAMPLE / "inbox").iterdir():
             part = folder / "inbox" / f"{path.name}.part"
             part.write_bytes(path.read_bytes())
             part.rename(folder / "inbox" / path.name)
         until(lambda: calls_waiting(page) > 0, "a call was accepted", timeout_s=30)
         until(lambda: calls_waiting(page) == 0, "all calls are transcribed", timeout_s=300)
-        yield _figure("after the sample's calls, English model", _status_mb(process.pid, "VmRSS"), WITH_ENGLISH_MB)
-        yield _figure("peak under that load", _status_mb(process.pid, "VmHWM"), None)
+        yield _figure("after the sample's calls, English model", status_mb(process.pid, "VmRSS"), WITH_ENGLISH_MB)
+        yield _figure("peak under that load", status_mb(process.pid, "VmHWM"), None)
 
 
 def _figure(case: str, value: float, target: int | None) -> Figure:
@@ -37,7 +37,8 @@ def _figure(case: str, value: float, target: int | None) -> Figure:
     )
 
 
-def _status_mb(pid: int, field: str) -> float:
+def status_mb(pid: int, field: str) -> float:
+    """A field of /proc/PID/status that is in kB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024

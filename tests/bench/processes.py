@@ -1,7 +1,7 @@
 """What processes cost: their time on the processors and the memory that they hold."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -19,7 +19,7 @@ def resident_mb(pid: int) -> float:
 class Spent:
     """Processor time of named groups of processes from now on."""
 
-    def __init__(self, parts: dict[str, Iterable[int]]) -> None:
+    def __init__(self, parts: Mapping[str, Iterable[int]]) -> None:
         self._before = {name: {pid: cpu_s(pid) for pid in pids} for name, pids in parts.items()}
 
     def seconds(self) -> dict[str, float]:

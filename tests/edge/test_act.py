@@ -57,6 +57,22 @@ def test_an_action_fires_by_itself_when_its_countdown_has_ended_and_only_then(si
     assert moves == [("fired", "gateway"), ("done", "gateway")]
 
 
+def test_only_what_has_something_to_do_is_looked_at(journal: Journal) -> None:
+    due = now_us() + MINUTE_US
+    card, hook, later, soon = (
+        an_action(due=due),
+        an_action(due=due, channel="webhook"),
+        an_action(due=due, channel="webhook", fires_at=due - 10),
+        an_action(due=due, channel="webhook", fires_at=due - 20),
+    )
+    for action in (card, hook, later, soon):
+        propose(journal, action)
+    for action in (card, hook):
+        journal.move(action.id, "accepted", "rep").result()
+    assert journal.pressing_actions(due - 15) == [(hook, "accepted"), (soon, "proposed")]
+    assert journal.pressing_actions(due) == [(hook, "accepted"), (later, "proposed"), (soon, "proposed")]
+
+
 def test_what_nobody_answers_expires_when_it_is_due(site: Site, journal: Journal) -> None:
     card = an_action(at=0, due=now_us() - 1)
     propose(journal, card)

@@ -18,6 +18,7 @@ from edge.site import Bus as BusSettings
 from edge.site import Site, Topic
 from edge.sources.bus import Bus
 from edge.sources.refused import RefusedFolder
+from edge.sources.tap import Message
 from edge.store.journal import Journal, Refusal
 from edge.store.room import Room
 from edge.store.rows import select
@@ -152,9 +153,7 @@ def test_what_waits_takes_no_more_memory_however_often_it_is_sent_again_or_how_m
     bus = Bus(bus_site, journal, RefusedFolder(bus_site.refused, journal), Room(journal, bus_site.settings))
 
     def arrives(mid: int, qos: int, *, again: bool = False, size: int = 10) -> None:
-        message = mqtt.MQTTMessage(mid, b"mine/p/telemetry")
-        message.qos, message.dup, message.payload = qos, again, bytes(size)
-        bus._on_message(bus._client, None, message)
+        bus._on_messages([Message(b"mine/p/telemetry", bytes(size), mid, qos, again)])
 
     for again in (False, True, True):
         for mid in range(1, 6):
@@ -165,6 +164,30 @@ def test_what_waits_takes_no_more_memory_however_often_it_is_sent_again_or_how_m
     for _ in range(20):
         arrives(0, 0, size=2**20)
     assert (len(bus._arrived), bus.let_go) == (6 + 16, 4)
+
+
+def test_a_topic_that_is_no_text_is_kept_aside(bus: Bus, bus_site: Site, journal: Journal) -> None:
+    bus._on_messages([Message(b"mine/\xff/telemetry/x", b'{"t": 1}', 0, 0, False)])
+    until(lambda: list(bus_site.refused.glob("bus-*.bin")), "it was kept aside")
+    assert events(journal) == []
+
+
+def test_many_messages_arrive_whole_and_in_order_and_all_are_answered(bus: Bus, journal: Journal, broker: int) -> None:
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="fast")
+    client.max_queued_messages_set(0)
+    client.connect("127.0.0.1", broker)
+    client.loop_start()
+    sent = [
+        client.publish("mine/p/telemetry", b'{"n": %d, "pad": "%s"}' % (n, b"x" * (n % 700)), qos=1)
+        for n in range(3000)
+    ]
+    for publication in sent:
+        publication.wait_for_publish(30)
+    until(lambda: len(events(journal)) == 3000, "all of them")
+    until(lambda: not bus._unanswered, "all are answered")
+    assert [event.data.values["n"] for event in events(journal) if isinstance(event.data, Reading)] == list(range(3000))
+    client.disconnect()
+    client.loop_stop()
 
 
 def test_a_refusal_that_cannot_be_written_holds_the_bus_up_and_does_not_end_it(

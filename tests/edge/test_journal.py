@@ -1,6 +1,7 @@
 """The journal accepts once, commits together, and survives."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -70,6 +71,27 @@ def test_a_redelivered_message_is_not_accepted_again_but_a_new_one_under_its_num
     assert accepted(delivery(b"a", True)) == 0
     assert accepted(delivery(b"b", True)) == 1, "another message under a number that was used before"
     assert accepted(delivery(b"b", False)) == 1, "not a redelivery: the device said the same again"
+
+
+def test_many_offers_at_once_are_accepted_as_one_by_one(tmp_path: Path) -> None:
+    rnd = random.Random(3)
+    offers = [
+        Offer(
+            events=[(rnd.choice([None, b"k%d" % rnd.randrange(12)]), an_event()) for _ in range(rnd.randrange(4))],
+            delivery=rnd.choice(
+                [
+                    None,
+                    Delivery(mid=rnd.randrange(4), digest=b"d%d" % rnd.randrange(3), redelivered=rnd.random() < 0.5),
+                ]
+            ),
+        )
+        for _ in range(200)
+    ]
+    one_by_one, at_once = Journal(tmp_path / "1.db"), Journal(tmp_path / "2.db")
+    new = [event for offer in offers for event in one_by_one.accept([offer]).result()]
+    assert [event for at in range(0, 200, 40) for event in at_once.accept(offers[at : at + 40]).result()] == new
+    one_by_one.close()
+    at_once.close()
 
 
 def test_conclusions_and_their_cursor_are_written_together_or_not_at_all(journal: Journal) -> None:

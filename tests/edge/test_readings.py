@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import Refused
 from edge.events import Event, Reading
-from edge.sources.bus import decode, topic_filter, topic_regex
+from edge.sources.bus import topic_filter, topic_regex
 from edge.sources.logs import Row, read_log
+from edge.sources.payload import readings
 from edge.sources.readings import reading
 from models.device_log import parse_time
 
@@ -57,6 +59,7 @@ def test_what_is_no_time_is_refused(text: object) -> None:
     [
         ({"device": "p", "t": math.nan}, "t: nan is not a finite number"),
         ({"device": "p", "t": math.inf}, "t: inf is not a finite number"),
+        ({"device": "p", "t": 10**400}, "t: 100000"),
         ({"device": "p"}, "no number in this reading"),
         ({"device": "p", "state": "on"}, "no number in this reading"),
         ({"t": 1}, "device: None is not a device's name"),
@@ -89,8 +92,25 @@ def test_the_key_is_the_same_for_the_same_reading_and_only_for_it() -> None:
 @given(st.binary(max_size=2000))
 def test_no_bytes_from_the_bus_raise_anything_but_a_refusal(payload: bytes) -> None:
     with contextlib.suppress(Refused):
-        for fields in decode(payload):
-            read(fields, "d")
+        readings(payload, source="test", device="d", zone=ZONE, boot_id="b")
+
+
+_NAMES = st.text(max_size=4) | st.sampled_from(["time", "device", "values", "x" * 201])
+_VALUES = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
+
+
+@given(st.lists(st.dictionaries(_NAMES, _VALUES, max_size=6), max_size=3))
+def test_a_message_of_nothing_but_numbers_is_read_as_any_other(objects: list[dict[str, float]]) -> None:
+    with_a_text = [{**fields, "remark": "ok"} for fields in objects]
+
+    def said(fields: list[dict[str, Any]]) -> list[object]:
+        try:
+            accepted = readings(msgspec.json.encode(fields), source="test", device="d", zone=ZONE, boot_id="b")
+        except Refused as refusal:
+            return [str(refusal).partition(":")[0]]
+        return [(key, event.at if key else None, event.subject, event.data) for key, event in accepted]
+
+    assert said(objects) == said(with_a_text)
 
 
 @given(

@@ -113,6 +113,14 @@ def test_the_manifests_figures_hold_8_bits_to_half_a_point_of_float() -> None:
 # ---- why ---------------------------------------------------------------------------------------------------------
 
 
+def test_many_readings_at_once_have_the_probabilities_that_they_have_one_by_one(shipped: DeviceAnomaly) -> None:
+    features = np.random.default_rng(5).normal(size=(10_000, len(FEATURES))).astype(np.float32)
+    at_once = shipped.score(features)
+    assert at_once.shape == (10_000,)
+    for row in [*range(200), 4095, 4096, 4097, 9_999]:
+        assert shipped.score(features[row : row + 1]) == at_once[row : row + 1]
+
+
 def test_weights_add_up_to_the_log_odds_less_those_of_a_usual_reading(
     shipped: DeviceAnomaly, some_features: Rows
 ) -> None:
