@@ -43,6 +43,7 @@ def parts_of(
         titles=TITLES,
         health=health,
         orders=Orders(folder, journal, lambda: None),
+        register=lambda _uuid, _about: None,
         room=room or Room(journal, folder.settings),
     )
 

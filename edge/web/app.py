@@ -8,7 +8,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from edge.errors import Conflict, JournalError, NoRoom
-from edge.web import calls, cards, devices, notes, orders, page, problems, status
+from edge.web import calls, cards, devices, live, notes, orders, page, problems, status
 from edge.web.guard import MAX_BODY_BYTES, Guard
 from edge.web.parts import WebParts
 from edge.web.stream import Streams, stream
@@ -22,6 +22,7 @@ def create_app(parts: WebParts) -> Litestar:
             cards.router,
             calls.router,
             devices.router,
+            live.router,
             notes.router,
             orders.router,
             status.router,
