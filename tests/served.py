@@ -45,6 +45,7 @@ def parts_of(
         health=health,
         readiness=readiness,
         orders=Orders(folder, journal, lambda: None),
+        register=lambda _uuid, _about: None,
         room=room or Room(journal, folder.settings),
     )
 

@@ -41,11 +41,12 @@ T = TypeVar("T")
 
 # From which states an action may go to which: the only place that says so.
 ALLOWED: dict[State, frozenset[State]] = {
-    "proposed": frozenset({"accepted", "declined", "fired", "expired"}),
+    "proposed": frozenset({"accepted", "declined", "fired", "expired", "withdrawn"}),
     "accepted": frozenset({"done", "failed", "declined"}),
     "fired": frozenset({"done", "failed"}),
     "declined": frozenset(),
     "expired": frozenset(),
+    "withdrawn": frozenset(),
     "done": frozenset(),
     "failed": frozenset(),
 }
@@ -280,11 +281,11 @@ class Journal:
         return self._writer.submit(job, lambda _: self._count_conclusions(conclusions))
 
     def calls_to_transcribe(self, limit: int) -> list[tuple[Event, Progress]]:
-        """Calls whose transcript is not complete, oldest first, and how far each is."""
+        """Calls whose transcript is not complete and how far each is: those that are going on, then the oldest."""
         columns = columns_of(Event)
         rows = self.readers.connection().execute(
             f"SELECT t.progress, {', '.join('e.' + c for c in columns)} FROM transcripts t "
-            "JOIN events e ON e.id = t.event_id WHERE t.done = 0 ORDER BY e.seq LIMIT ?",
+            "JOIN events e ON e.id = t.event_id WHERE t.done = 0 ORDER BY e.data ->> 'live' DESC, e.seq LIMIT ?",
             (limit,),
         )
         return [

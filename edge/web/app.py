@@ -8,7 +8,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from edge.errors import Conflict, JournalError, NoRoom
-from edge.web import calls, cards, devices, notes, orders, page, probes, problems, status
+from edge.web import calls, cards, devices, live, notes, orders, page, probes, problems, status
 from edge.web.counted import Counted
 from edge.web.guard import MAX_BODY_BYTES, Guard
 from edge.web.parts import WebParts
@@ -23,6 +23,7 @@ def create_app(parts: WebParts) -> Litestar:
             cards.router,
             calls.router,
             devices.router,
+            live.router,
             notes.router,
             orders.router,
             status.router,

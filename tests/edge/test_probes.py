@@ -14,6 +14,7 @@ from edge.errors import JournalError
 from edge.health import Readiness
 from edge.store.journal import Journal
 from edge.store.room import Room
+from edge.store.sound import LiveSound
 from edge.upkeep import Upkeep
 from tests.edge.small_disk import needs_mount, small_disk, small_site
 from tests.figures import figure
@@ -142,7 +143,7 @@ def test_a_disk_that_takes_nothing_is_said_and_that_it_takes_again_is_noticed_wi
         assert (figure(journal.metrics.exposition().decode(), "outstation_commit_failures_total") or 0) >= 1
         disk.free()
         assert "cannot be written" in journal.fault
-        Upkeep(site, journal, Room(journal, site.settings)).step()
+        Upkeep(site, journal, Room(journal, site.settings), LiveSound(site.live, lambda _: None)).step()
         assert journal.fault == ""
         journal.close()
 
