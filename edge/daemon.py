@@ -261,6 +261,7 @@ def _serve(opened: Opened, look: HealthLook, orders: Orders, ears: Ears) -> None
             orders=orders,
             room=opened.room,
             register=ears.register,
+            speaking=opened.listener.speaking,
         )
     )
     server = Server(app, web.host, web.port)

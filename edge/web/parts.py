@@ -7,7 +7,7 @@ from uuid import UUID
 
 from litestar.di import NamedDependency
 
-from edge.events import now_us
+from edge.events import Utterance, now_us
 from edge.health import Health, Readiness
 from edge.orders import Orders
 from edge.sources.live import About
@@ -21,8 +21,8 @@ class WebParts:
 
     `hosts` are further names under which the page may be opened, `packs` (name, version) of the packs in use,
     `titles` says each play in Chinese and English, `orders` looks after what HQ sends, `room` says whether more may be
-    accepted. `register` keeps what is known of a leg that will come with a UUID. `health` and `readiness` are called in
-    a thread: they may read files and the journal.
+    accepted. `register` keeps what is known of a leg that will come with a UUID, `speaking` is what is being said now,
+    by call and channel. `health` and `readiness` are called in a thread: they may read files and the journal.
     """
 
     journal: Journal
@@ -36,6 +36,7 @@ class WebParts:
     orders: Orders
     room: Room
     register: Callable[[UUID, About], None]
+    speaking: Mapping[tuple[str, str], Utterance] = field(default_factory=dict)
     hosts: Sequence[str] = ()
     packs: Sequence[tuple[str, str]] = ()
     started_at: int = field(default_factory=now_us)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import httpx
 import msgspec
 import pytest
@@ -151,5 +152,8 @@ def test_a_disk_that_takes_nothing_is_said_and_that_it_takes_again_is_noticed_wi
 def fill_up(journal: Journal) -> None:
     """Write until the disk takes no more."""
     for number in range(1_000):
-        row = (f"row {number}", "x" * 65_536)
-        journal.write(lambda connection, row=row: connection.execute("INSERT INTO meta VALUES (?, ?)", row)).result()
+
+        def insert(connection: apsw.Connection, name: str = f"row {number}") -> None:
+            connection.execute("INSERT INTO meta VALUES (?, ?)", (name, "x" * 65_536))
+
+        journal.write(insert).result()
