@@ -407,7 +407,7 @@ class Stable:
             same += 1
         self._words = [*self._words[:same], *((word.text, now_s) for word in words[same:])]
         self._given = min(self._given, same)
-        held = sum(1 for _, since_s in self._words if now_s - since_s >= HOLD_S)
+        held = sum(1 for _, since_s in self._words if now_s - since_s > HOLD_S - 1e-6)
         if held <= self._given:
             return ()
         self._given, self.gave = held, True

@@ -285,3 +285,22 @@ class ExitStackOfSockets:
     async def __aexit__(self, *_: object) -> None:
         for socket in self._sockets:
             await socket.close()
+
+
+def test_what_is_said_leads_to_cards_before_the_sentence_ends_and_once(site: Site, call: NDArray[np.int16]) -> None:
+    asyncio.run(speak(site.vosk_port, "/?channel=customer&customer=Red+Ridge", call[:, 1], piece_s=0.1))
+    site.transcripts()
+    twice = "SELECT decision_id, step FROM actions GROUP BY decision_id, step HAVING count(*) > 1"
+    assert site.select(twice) == []
+    # A decision on a sentence stands beside the sentence: each prediction's signal is an utterance of the call.
+    dangling = (
+        "SELECT count(*) FROM predictions p LEFT JOIN signals s ON s.id = p.signal_id "
+        "WHERE s.id IS NULL AND p.id IN (SELECT prediction_id FROM decisions)"
+    )
+    assert site.select(dangling) == [(0,)]
+    early = (
+        "SELECT count(*) FROM predictions p JOIN signals s ON s.id = p.signal_id "
+        "WHERE p.evidence ->> '$[0].text' <> s.data ->> 'text'"
+    )
+    ((acted_early,),) = site.select(early)
+    assert acted_early > 0

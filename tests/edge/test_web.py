@@ -394,6 +394,7 @@ def test_the_interface_is_described_without_outside_assets(site: Running) -> Non
         "/api/site",
         "/api/health",
         "/api/refusals",
+        "/api/live/{uuid}",
         "/api/orders",
         "/api/orders/{order_id}",
         "/api/orders/{order_id}/agree",
