@@ -37,11 +37,10 @@ def archive(journal: Journal, sound: LiveSound, audio: Path) -> bool:
 
 
 def _write(path: Path, call: Call, legs: list[Leg]) -> None:
-    by_channel = {leg.info.channel: leg for leg in legs}
     rate_hz = call.sample_rate_hz
     frames = max((round((leg.info.offset_s + leg.duration_s) * rate_hz) for leg in legs), default=0)
     block = round(BLOCK_S * rate_hz)
-    tracks = [_Track(by_channel.get(channel), rate_hz) for channel in call.channels]
+    tracks = [_Track([leg for leg in legs if leg.info.channel == channel], rate_hz) for channel in call.channels]
     with soundfile.SoundFile(path, "w", rate_hz, len(tracks), "PCM_16", format="FLAC") as file:
         for first in range(0, frames, block):
             count = min(block, frames - first)
@@ -49,27 +48,27 @@ def _write(path: Path, call: Call, legs: list[Leg]) -> None:
 
 
 class _Track:
-    """A leg at its call's rate, with silence before it began and after it ended."""
+    """The legs of a channel at their call's rate, with silence where there is none."""
 
-    def __init__(self, leg: Leg | None, rate_hz: int) -> None:
-        self._leg = leg
+    def __init__(self, legs: list[Leg], rate_hz: int) -> None:
+        self._legs = legs
         self._rate_hz = rate_hz
 
     def read(self, first: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
         """So many samples from one on."""
         track = np.zeros(count, np.int16)
-        if self._leg is None:
-            return track
-        info = self._leg.info
-        begin = first - round(info.offset_s * self._rate_hz)
-        skipped = max(0, -begin)
-        if skipped >= count:
-            return track
-        ratio = info.rate_hz / self._rate_hz
-        pcm = self._leg.chunk(round((begin + skipped) * ratio), round((count - skipped) * ratio))
-        samples = np.frombuffer(pcm[: len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES], "<i2")
-        if info.rate_hz != self._rate_hz and len(samples):
-            samples = soxr.resample(samples, info.rate_hz, self._rate_hz)
-        length = min(len(samples), count - skipped)
-        track[skipped : skipped + length] = samples[:length]
+        for leg in self._legs:
+            begin = first - round(leg.info.offset_s * self._rate_hz)
+            skipped = max(0, -begin)
+            if skipped < count:
+                samples = self._samples(leg, begin + skipped, count - skipped)
+                track[skipped : skipped + len(samples)] |= samples  # no two are there at once
         return track
+
+    def _samples(self, leg: Leg, first: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+        ratio = leg.info.rate_hz / self._rate_hz
+        pcm = leg.chunk(round(first * ratio), round(count * ratio))
+        samples = np.frombuffer(pcm[: len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES], "<i2")
+        if leg.info.rate_hz != self._rate_hz and len(samples):
+            samples = soxr.resample(samples, leg.info.rate_hz, self._rate_hz)
+        return samples[:count].astype(np.int16)

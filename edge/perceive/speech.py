@@ -34,6 +34,8 @@ HEARD_WAITING = 256
 HIGHEST_RATE_HZ = 16_000
 PARTIAL = '{{\n  "partial" : {}\n}}'  # as Vosk puts it
 HOLD_S = 0.1
+PARTIAL_EVERY_S = 0.1
+BEHIND_S = 0.5
 TIMES = re.compile(r'("(?:start|end)" : )([0-9.]+)')
 
 
@@ -254,11 +256,11 @@ class _LiveCall:
         """There may be more to hear."""
         with self._lock:
             for leg in self._listener.legs(self.event.id):
-                channel = leg.info.channel
-                if channel not in self._tracks:
-                    start_s = max(0.0, self._seconds.get(channel, 0.0) - leg.info.offset_s)
-                    self._tracks[channel] = _LiveTrack(self, leg, start_s, self._listener)
-                self._listener.put(self._tracks[channel])
+                name = leg.info.name
+                if name not in self._tracks:
+                    heard_s = max(0.0, self._seconds.get(leg.info.channel, 0.0) - leg.info.offset_s)
+                    self._tracks[name] = _LiveTrack(self, leg, min(heard_s, leg.duration_s), self._listener)
+                self._listener.put(self._tracks[name])
             over = self._is_over()
         if over:
             self._end()
@@ -279,10 +281,10 @@ class _LiveCall:
         if said is not None:
             self._listener.hand_over(Heard(event=self.event, utterances=(said,), seconds=seconds))
 
-    def finished(self, channel: str) -> None:
-        """All of a channel was heard."""
+    def finished(self, leg: Leg) -> None:
+        """All of a leg was heard."""
         with self._lock:
-            self._finished.add(channel)
+            self._finished.add(leg.info.name)
             over = self._is_over()
         if over:
             self._end()
@@ -321,6 +323,8 @@ class _LiveTrack:
         self._start_s = leg.info.offset_s + start_s
         self._stream: SpeechStream | None = None
         self._stable = Stable()
+        self._partial_at = 0
+        self._told = ""
 
     def step(self) -> bool:
         """Hear one message, or a slice of it; False when there is no more now."""
@@ -350,7 +354,7 @@ class _LiveTrack:
                 self._said(stream.close_utterance(), asked=True)
                 self._listener.speaks(self._call.event.id, self._leg.info.channel, None)
                 self._leg.finish()
-                self._call.finished(self._leg.info.channel)
+                self._call.finished(self._leg)
             return False
         result = None
         if pcm:
@@ -361,9 +365,20 @@ class _LiveTrack:
             result = stream.close_utterance()
         if result is not None:
             self._said(result, asked=closes)
-        else:
+        elif self._is_partial_due():
             self._speaks(stream.partial())
+        else:
+            self._leg.say(Said(self._position, self._told))
         return True
+
+    def _is_partial_due(self) -> bool:
+        """What goes on costs a good part of what the decoding does, so it is asked for now and then, and not at all
+        while there is much to catch up with."""
+        second = SAMPLE_BYTES * self._rate_hz
+        if self._position - self._partial_at < PARTIAL_EVERY_S * second:
+            return False
+        self._partial_at = self._position
+        return self._leg.size - self._position < BEHIND_S * second
 
     def _said(self, result: Result, *, asked: bool) -> None:
         channel = self._leg.info.channel
@@ -371,7 +386,7 @@ class _LiveTrack:
         self._leg.say(Said(self._position, text, final=True, asked=asked))
         if not result.words and self._stable.gave:
             self._call.unsays(channel)
-        self._stable = Stable()
+        self._stable, self._told = Stable(), ""
         said = None
         if result.words:
             said = _utterance(channel, _call_of(self._call.event).language, result.words, self._start_s)
@@ -380,7 +395,8 @@ class _LiveTrack:
 
     def _speaks(self, words: tuple[SpokenWord, ...]) -> None:
         text = " ".join(word.text for word in words)
-        self._leg.say(Said(self._position, PARTIAL.format(msgspec.json.encode(text).decode())))
+        self._told = PARTIAL.format(msgspec.json.encode(text).decode())
+        self._leg.say(Said(self._position, self._told))
         if words:
             language = _call_of(self._call.event).language
             said = _utterance(self._leg.info.channel, language, words, self._start_s)

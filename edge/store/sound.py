@@ -18,14 +18,21 @@ SAMPLE_BYTES = 2
 
 
 class LegInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One leg: who speaks on it, its sample rate, how many seconds after its call's beginning it begins, and how its
-    sender wants it recognised: only these phrases (none: whatever is said), with so many alternatives."""
+    """One leg: who speaks on it, the how manieth of that channel it is (somebody may be connected again), its sample
+    rate, how many seconds after its call's beginning it begins, and how its sender wants it recognised: only these
+    phrases (none: whatever is said), with so many alternatives."""
 
     channel: str
+    number: int = 0
     rate_hz: int
     offset_s: float = 0.0
     phrases: tuple[str, ...] = ()
     alternatives: int = 0
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other legs of its call."""
+        return f"{self.channel}-{self.number}"
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -50,7 +57,7 @@ class Leg:
         self.ended = ended
         self.finished = False
         """Whether all of it was heard."""
-        self._path = folder / f"{info.channel}.pcm"
+        self._path = folder / f"{info.name}.pcm"
         self._file = self._path.open("ab", buffering=0)
         self._reader = os.open(self._path, os.O_RDONLY)
         self._size = self._path.stat().st_size
@@ -100,6 +107,11 @@ class Leg:
     def heard_bytes(self) -> int:
         """Up to where it was heard."""
         return self._newest.heard_bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are so far."""
+        return self._size
 
     @property
     def duration_s(self) -> float:
@@ -169,15 +181,18 @@ class LiveSound:
         return call_id in self._going_on
 
     def begin(self, call_id: str, info: LegInfo) -> Leg:
-        """A new leg of a call. Raises OSError, and ValueError when the call has a leg of this channel."""
+        """A new leg of a call, whatever number it has in `info`. Raises OSError, and ValueError when the call has a leg
+        of this channel that goes on."""
         with self._lock:
             legs = self._legs.setdefault(call_id, {})
-            if info.channel in legs:
+            before = [leg for leg in legs.values() if leg.info.channel == info.channel]
+            if not all(leg.ended for leg in before):
                 raise ValueError(f"this call has a leg of channel {info.channel} already")
+            info = msgspec.structs.replace(info, number=len(before))
             folder = self._folder / call_id
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{info.channel}.json").write_bytes(msgspec.json.encode(info))
-            leg = legs[info.channel] = Leg(folder, info, ended=False)
+            (folder / f"{info.name}.json").write_bytes(msgspec.json.encode(info))
+            leg = legs[info.name] = Leg(folder, info, ended=False)
             return leg
 
     def legs(self, call_id: str) -> list[Leg]:

@@ -65,11 +65,22 @@ def test_what_a_crash_left_takes_no_more_and_is_all_there(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_channel_has_one_leg(tmp_path: Path) -> None:
+def test_a_channel_has_one_leg_at_a_time(tmp_path: Path) -> None:
     with closing(LiveSound(tmp_path, lambda _: None)) as sound:
         sound.begin("call", INFO)
         with pytest.raises(ValueError, match="customer"):
             sound.begin("call", INFO)
+
+
+def test_who_is_connected_again_has_a_leg_of_his_own(tmp_path: Path) -> None:
+    with closing(LiveSound(tmp_path, lambda _: None)) as sound:
+        first = sound.begin("call", INFO)
+        first.append(b"ab")
+        first.end()
+        second = sound.begin("call", INFO)
+        second.append(b"cd")
+        assert [leg.info.name for leg in sound.legs("call")] == ["customer-0", "customer-1"]
+        assert [leg.read(0, 10)[0] for leg in sound.legs("call")] == [b"ab", b"cd"]
 
 
 def test_what_has_ended_is_said_once_each_and_before_what_goes_on(leg: Leg) -> None:
