@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -44,6 +45,9 @@ from models.errors import ModelError
 from models.runtime.vosk import VoskModel
 
 INBOX_LOOK_S = 0.5
+# numpy and SQLite give Python's lock away for moments, and have it back only when the thread that took it is made to
+# give it up: after 5 ms as Python comes, which the windows of a batch would wait for a hundred times.
+LOCK_HELD_S = 0.0005
 DISK_WAIT_S = 5.0
 
 log = structlog.get_logger()
@@ -215,6 +219,7 @@ def _reasons(journal: Journal, newest: int) -> list[str]:
 
 def run(site: Site) -> None:
     """Run until SIGTERM or SIGINT. Raises what `open_site` raises, and MissingPart when a child cannot be started."""
+    sys.setswitchinterval(LOCK_HELD_S)
     with ExitStack() as stack:
         children = [child for child in (broker(site), link(site)) if child is not None]
         for child in children:

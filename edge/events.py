@@ -44,7 +44,7 @@ def boot_id() -> str:
         return str(uuid.uuid4())
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False, gc=False):
     """What all records share: an id, and the moment they speak of by the source's clock."""
 
     id: str = msgspec.field(default_factory=new_id)
@@ -71,7 +71,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cal
     sha256: Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")] = ""
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="reading"):
+class Reading(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="reading"):
     """What a device measured at one moment: a finite number by sensor name."""
 
     values: dict[str, float]

@@ -27,6 +27,7 @@ from edge.store.room import Room
 
 USER = "outstation"  # as whom we log in where secrets/bus.password has a password
 MESSAGES_PER_COMMIT = 1_000
+BYTES_PER_COMMIT = 4 * 2**20  # of their payloads
 PUBLISH_WAIT_S = 5.0
 DISK_WAIT_S = 2.0
 TOPICS_KNOWN = 100_000
@@ -150,8 +151,8 @@ class Bus:
         while True:
             with self._something:
                 self._something.wait_for(lambda: self._arrived or self._stopping.is_set())
-                batch = self._arrived[:MESSAGES_PER_COMMIT]
-                del self._arrived[:MESSAGES_PER_COMMIT]
+                batch = self._arrived[: _how_many(self._arrived)]
+                del self._arrived[: len(batch)]
                 self._unkept_bytes -= sum(len(message.payload) for message in batch if not message.qos)
                 tap = self._tap
                 if not batch:
@@ -228,6 +229,16 @@ class _Client(mqtt.Client):
 
     def _create_socket_connection(self) -> socket.socket:
         return self._connected(super()._create_socket_connection())
+
+
+def _how_many(messages: Sequence[Message]) -> int:
+    """How many of these go into one commit: at least one."""
+    size = 0
+    for count, message in enumerate(messages[:MESSAGES_PER_COMMIT]):
+        size += len(message.payload)
+        if count and size > BYTES_PER_COMMIT:
+            return count
+    return min(len(messages), MESSAGES_PER_COMMIT)
 
 
 def topic_filter(pattern: str) -> str:

@@ -52,7 +52,7 @@ ALLOWED: dict[State, frozenset[State]] = {
 }
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an MQTT message came: its packet identifier, the digest of topic and payload, and the DUP flag."""
 
     mid: int
@@ -60,7 +60,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     redelivered: bool
 
 
-class Offer(msgspec.Struct, frozen=True, kw_only=True):
+class Offer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a source offers at once: events, each with a key under which it is accepted only once (None: always), and
     for an MQTT message how it was delivered: a redelivered one is not accepted again."""
 
@@ -68,7 +68,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivery | None = None
 
 
-class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
+class DeviceState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device's newest reading and its score (probability 0 to 1, None before there is one)."""
 
     device: str

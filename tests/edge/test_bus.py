@@ -16,7 +16,7 @@ from edge.errors import JournalError
 from edge.events import Event, Reading
 from edge.site import Bus as BusSettings
 from edge.site import Site, Topic
-from edge.sources.bus import Bus
+from edge.sources.bus import BYTES_PER_COMMIT, Bus, _how_many
 from edge.sources.refused import RefusedFolder
 from edge.sources.tap import Message
 from edge.store.journal import Journal, Refusal
@@ -164,6 +164,16 @@ def test_what_waits_takes_no_more_memory_however_often_it_is_sent_again_or_how_m
     for _ in range(20):
         arrives(0, 0, size=2**20)
     assert (len(bus._arrived), bus.let_go) == (6 + 16, 4)
+
+
+def test_a_commit_takes_some_megabytes_and_at_least_one_message() -> None:
+    def messages(*sizes: int) -> list[Message]:
+        return [Message(b"t", bytes(size), 1, 1, False) for size in sizes]
+
+    assert _how_many(messages(10, 10)) == 2
+    assert _how_many(messages(BYTES_PER_COMMIT + 1, 1)) == 1
+    assert _how_many(messages(*[2**20] * 9)) == 4
+    assert _how_many(messages(*[1] * 5_000)) == 1_000
 
 
 def test_a_topic_that_is_no_text_is_kept_aside(bus: Bus, bus_site: Site, journal: Journal) -> None:
