@@ -62,9 +62,10 @@ def init(folder: Path, sample: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
 def run(site: Path, once: bool, as_json: bool) -> None:
     """Run the daemon on a site folder."""
-    from edge import daemon
+    from edge import daemon, log
     from edge.site import read_site
 
+    log.configure()
     settings = read_site(site)
     if not once:
         daemon.run(settings)

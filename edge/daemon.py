@@ -24,13 +24,16 @@ from edge.perceive.windows import DeviceWindows
 from edge.pipeline import Pipeline
 from edge.site import Site
 from edge.sources.bus import Bus
+from edge.sources.ears import Ears
 from edge.sources.inbox import Inbox
+from edge.sources.live import LiveCalls
 from edge.sources.refused import RefusedFolder
 from edge.store.belongings import keep_files, recognise
 from edge.store.database import number
 from edge.store.journal import Journal
 from edge.store.recovery import take_in
 from edge.store.room import Room
+from edge.store.sound import LiveSound
 from edge.upkeep import Upkeep
 from edge.watch import HealthLook, Watchdog
 from edge.web.app import create_app
@@ -78,6 +81,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     inbox: Inbox
     refused: RefusedFolder
     room: Room
+    sound: LiveSound
 
     def adopt(self) -> None:
         """Go on with the playbook and packs that are there now. Raises SettingsError, PlaybookGap or ModelError: then
@@ -103,7 +107,9 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
     refused = RefusedFolder(site.refused, journal)
     room = Room(journal, site.settings)
     speech = SpeechModels(site)
-    listener = Listener(speech, site.audio, os.cpu_count() or 1, journal.wake)
+    sound = LiveSound(site.live, lambda _: None)
+    stack.callback(sound.close)
+    listener = Listener(speech, site.audio, sound, os.cpu_count() or 1, journal.wake, journal.metrics)
     decider = Decider(loaded.playbook, journal.episodes())
     pipeline = Pipeline(journal, listener, DeviceWindows(), loaded.infer, decider)
     return Opened(
@@ -117,6 +123,7 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
         inbox=Inbox(site, journal, refused, room),
         refused=refused,
         room=room,
+        sound=sound,
     )
 
 
@@ -225,19 +232,23 @@ def run(site: Site) -> None:
             keeper.start()
             stack.callback(keeper.stop)
             children.append(keeper)
+        live = site.settings.live
+        ears = Ears(LiveCalls(opened.journal, opened.sound, opened.room, live, site.settings.language), live)
         bus = None if site.settings.bus is None else Bus(site, opened.journal, opened.refused, opened.room)
         countdown = Countdown(opened.journal, Channels(bus, site.webhooks))
         inbox = InboxWatch(opened.inbox)
         orders = Orders(site, opened.journal, opened.adopt, lambda: opened.pipeline.alive)
-        for part in (opened.pipeline, countdown, bus, inbox, orders, Upkeep(site, opened.journal, opened.room)):
+        upkeep = Upkeep(site, opened.journal, opened.room, opened.sound)
+        for part in (opened.pipeline, countdown, bus, inbox, orders, upkeep, ears):
             if part is not None:
                 part.start()
                 stack.callback(part.stop)
         look = HealthLook(opened.journal, site, opened.room, opened.pipeline, bus, children)
-        _serve(opened, look, orders)
+        opened.journal.metrics.watch(look.measures)
+        _serve(opened, look, orders, ears)
 
 
-def _serve(opened: Opened, look: HealthLook, orders: Orders) -> None:
+def _serve(opened: Opened, look: HealthLook, orders: Orders, ears: Ears) -> None:
     """The page, on the main thread, which gets the signals; systemd hears of it when it answers."""
     web = opened.site.settings.web
     app = create_app(
@@ -249,10 +260,13 @@ def _serve(opened: Opened, look: HealthLook, orders: Orders) -> None:
             audio=opened.site.audio,
             titles=opened.titles,
             health=look.now,
+            readiness=look.readiness,
             hosts=web.hosts,
             packs=opened.packs,
             orders=orders,
             room=opened.room,
+            register=ears.register,
+            speaking=opened.listener.speaking,
         )
     )
     server = Server(app, web.host, web.port)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 import uuid_utils
 
-State = Literal["proposed", "accepted", "declined", "fired", "expired", "done", "failed"]
+State = Literal["proposed", "accepted", "declined", "fired", "expired", "withdrawn", "done", "failed"]
 ChannelName = Literal["card", "device", "webhook"]
 OrderKind = Literal["playbook", "vocabulary", "pack", "request"]
 OrderState = Literal["staged", "waiting", "refused", "active", "rolled_back", "fulfilled"]
@@ -55,8 +55,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False, gc=
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="call"):
-    """A recorded call. `audio` is the file's name in data/audio, `sha256` that of its bytes (hexadecimal); `channels`
-    names who speaks on each track."""
+    """A call. `audio` is the file's name in data/audio, `sha256` that of its bytes (hexadecimal); `channels` names who
+    speaks on each track. One that was heard `live` was accepted when it began: its length was not known then (0), and
+    its file is there when it has ended."""
 
     audio: str
     duration_s: float
@@ -66,6 +67,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cal
     customer: str = ""
     agent: str = ""
     direction: Literal["in", "out", ""] = ""
+    live: bool = False
     sha256: Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")] = ""
 
 

@@ -19,8 +19,9 @@ class Infer:
         self._texts = texts
         self._devices = devices
 
-    def of_utterances(self, signals: Sequence[Signal]) -> list[Prediction]:
-        """What the text packs say of utterances: each label that reaches its threshold."""
+    def of_utterances(self, signals: Sequence[Signal], *, surer: float = 0.0) -> list[Prediction]:
+        """What the text packs say of utterances: each label that reaches its threshold, or is `surer` (0 to 1: of the
+        way from there to certain)."""
         utterances = [(signal, signal.data) for signal in signals if isinstance(signal.data, Utterance)]
         texts = [utterance.text for _, utterance in utterances]
         predictions: list[Prediction] = []
@@ -38,7 +39,7 @@ class Infer:
                         evidence=(_spoken(signal, utterance, score),),
                     )
                     for score in scores
-                    if score.probability >= pack.thresholds[score.label]
+                    if score.probability >= _between(pack.thresholds[score.label], surer)
                 )
         return predictions
 
@@ -76,6 +77,10 @@ def of_reading(
             ),
         ),
     )
+
+
+def _between(threshold: float, surer: float) -> float:
+    return threshold + surer * (1.0 - threshold)
 
 
 def _spoken(signal: Signal, utterance: Utterance, score: LabelScore) -> SpokenEvidence:

@@ -10,16 +10,18 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from edge.decide.playbook import Playbook
-from edge.decide.plays import Decider, decide
-from edge.errors import JournalError
-from edge.events import Action, Decision, Event, Note, Prediction, Signal, Utterance, now_us
+from edge.decide.playbook import Play, Playbook
+from edge.decide.plays import Decider, confirm, decide, decide_early
+from edge.errors import Conflict, JournalError
+from edge.events import Action, Decision, Event, Note, Prediction, Signal, Utterance, new_id, now_us
 from edge.infer import Infer, of_reading
 from edge.perceive.prosody import talk
 from edge.perceive.speech import Heard, Listener
@@ -35,6 +37,11 @@ DISK_WAIT_S = 1.0
 WINDOWS_KEPT_EVERY_S = 300.0
 PACK_WAIT_S = 60.0
 ADOPT_WAIT_S = 20.0
+EARLY_WORDS = 4
+"""So many words somebody must have said before they are acted on."""
+EARLY_SURER = 0.5
+"""How far above its threshold, of the way to certain, a prediction on words that are still being said must be."""
+GATEWAY = "gateway"
 
 log = structlog.get_logger()
 
@@ -46,6 +53,7 @@ class Pipeline:
         self, journal: Journal, listener: Listener, windows: DeviceWindows, infer: Infer, decider: Decider
     ) -> None:
         self._journal = journal
+        self._metrics = journal.metrics
         self._listener = listener
         self._windows = windows
         self._infer = infer
@@ -57,6 +65,7 @@ class Pipeline:
         # By call why it cannot be transcribed now, and when to try again (monotonic seconds).
         self._put_off: dict[str, tuple[str, float]] = {}
         self._windows_kept_s = time.monotonic()
+        self._turns: dict[tuple[str, str], _Turn] = {}
         self._next: tuple[Infer, Playbook] | None = None
         self._adopted = threading.Event()
         self._recall_windows()
@@ -121,21 +130,33 @@ class Pipeline:
         if not batch:
             return False
         events = [event for _, event in batch]
-        windows = self._windows.update(events)
+        with self._metrics.step("perceive", "reading"):
+            windows = self._windows.update(events)
+        with self._metrics.step("infer", "reading"):
+            scored = self._infer.of_readings(windows.features)
+        with self._metrics.step("decide", "reading"):
+            conclusions = self._decide_readings(events, windows, scored)
+        self._conclude(
+            conclusions,
+            cursor=("reading", batch[-1][0]),
+            window_state=self._windows_to_keep(),
+            received_at=events[0].received_at,
+        )
+        return True
+
+    def _decide_readings(
+        self, events: Sequence[Event], windows: Windows, scored: Sequence[tuple[DeviceAnomaly, NDArray[np.float32]]]
+    ) -> Conclusions:
+        """What the packs said of a batch, through decide."""
         scores = np.full(len(events), np.nan)
         conclusions = _Conclusions()
-        for pack, probability in self._infer.of_readings(windows.features):
+        for pack, probability in scored:
             rows = windows.loudest(probability, len(events))
             loudest = np.where(rows >= 0, probability[rows], np.nan)
             scores = np.fmax(scores, loudest)
             for place in np.flatnonzero(loudest >= pack.threshold).tolist():
                 self._decide_reading(events[place], pack, windows, place, int(rows[place]), probability, conclusions)
-        self._conclude(
-            conclusions.made(self._decider, devices=self._device_states(events, scores)),
-            cursor=("reading", batch[-1][0]),
-            window_state=self._windows_to_keep(),
-        )
-        return True
+        return conclusions.made(self._decider, devices=self._device_states(events, scores))
 
     def _decide_reading(
         self,
@@ -181,7 +202,9 @@ class Pipeline:
             for _, event in batch
             if isinstance(event.data, Note)
         ]
-        self._conclude(self._understand(signals), cursor=("note", batch[-1][0]))
+        self._conclude(
+            self._understand(signals, "note"), cursor=("note", batch[-1][0]), received_at=batch[0][1].received_at
+        )
         return True
 
     def _take_calls(self) -> bool:
@@ -192,21 +215,65 @@ class Pipeline:
         if heard.missing:
             self._put_off[heard.event.id] = (heard.missing, time.monotonic() + PACK_WAIT_S)
             return True
+        if heard.so_far is not None:
+            self._act_on(heard.event, heard.so_far)
+            return True
+        if heard.unsaid:
+            turn = self._turns.pop((heard.event.id, heard.unsaid), None)
+            if turn is not None:
+                self._heard_out(turn, (), _Conclusions())
+            return True
         refusals = [Refusal(source="calls", name=heard.event.subject, reason=heard.fault)] if heard.fault else []
         self._conclude(
-            self._understand(self._signals(heard), refusals),
+            self._understand(self._signals(heard), "call", refusals),
             progress=Progress(event_id=heard.event.id, done=heard.ended, seconds=heard.seconds),
+            received_at=heard.event.received_at if heard.ended else None,
         )
         return True
 
-    def _begin_calls(self) -> None:
-        free = self._listener.free
-        if free <= 0:
+    def _act_on(self, event: Event, said: Utterance) -> None:
+        """Take what somebody is saying through infer and decide before it has ended.
+
+        What waits for a person is proposed now, what fires by itself when the sentence was heard to its end.
+        """
+        if len(said.words) < EARLY_WORDS:
             return
+        turn = self._turns.setdefault((event.id, said.channel), _Turn())
+        at = event.at + round(said.end_s * 1e6)
+        signal = Signal(id=turn.signal_id, at=at, event_id=event.id, subject=event.subject, data=said)
+        conclusions = _Conclusions()
+        for prediction in self._infer.of_utterances([signal], surer=EARLY_SURER):
+            if prediction.label in turn.labels or not self._decider.answers(prediction.label, said.channel):
+                continue
+            plays = self._decider.begin(prediction.subject, prediction.label, at, said.channel, early=True)
+            turn.labels.add(prediction.label)
+            if plays:
+                conclusions.predictions.append(prediction)
+            for play in plays:
+                decision, actions = decide_early(prediction, event.id, play, now_us())
+                conclusions.add(decision, actions)
+                turn.begun.append(_Begun(prediction, play, decision, tuple(action.id for action in actions)))
+        if conclusions.predictions:
+            self._conclude(conclusions.made(self._decider))
+
+    def _heard_out(self, turn: "_Turn", said: Collection[str], conclusions: "_Conclusions") -> None:
+        """A sentence was heard to its end, and `said` is what it means: complete what was begun on its first words, or
+        withdraw it, unless somebody has answered already."""
+        for begun in turn.begun:
+            if begun.prediction.label in said:
+                conclusions.complete(confirm(begun.decision, begun.prediction, begun.play, now_us()))
+                continue
+            self._decider.forget(begun.prediction.subject, begun.play.name)
+            for action_id in begun.actions:
+                with contextlib.suppress(Conflict, JournalError):
+                    self._journal.move(action_id, "withdrawn", GATEWAY, "it was said otherwise").result()
+
+    def _begin_calls(self) -> None:
         now = time.monotonic()
-        waiting = self._journal.calls_to_transcribe(self._listener.underway + free + len(self._put_off))
+        room = self._listener.underway + max(0, self._listener.free)
+        waiting = self._journal.calls_to_transcribe(room + len(self._put_off))
         ready = [call for call in waiting if self._put_off.get(call[0].id, ("", 0.0))[1] <= now]
-        for event, progress in ready[: self._listener.underway + free]:
+        for event, progress in ready[:room]:
             self._put_off.pop(event.id, None)
             self._listener.begin(event, progress.seconds)
 
@@ -220,10 +287,14 @@ class Pipeline:
     def _signals(self, heard: Heard) -> list[Signal]:
         """What was heard as signals; with the last of a call, how it was spoken."""
         event = heard.event
-        spoken = [
-            Signal(at=event.at + round(utterance.end_s * 1e6), event_id=event.id, subject=event.subject, data=utterance)
-            for utterance in heard.utterances
-        ]
+        spoken = []
+        for utterance in heard.utterances:
+            at = event.at + round(utterance.end_s * 1e6)
+            signal = Signal(at=at, event_id=event.id, subject=event.subject, data=utterance)
+            turn = self._turns.get((event.id, utterance.channel))
+            if turn is not None:
+                signal = msgspec.structs.replace(signal, id=turn.signal_id)
+            spoken.append(signal)
         if not heard.ended:
             return spoken
         earlier = select(
@@ -232,20 +303,46 @@ class Pipeline:
         utterances = [s.data for s in [*earlier, *spoken] if isinstance(s.data, Utterance)]
         return [*spoken, Signal(at=event.at, event_id=event.id, subject=event.subject, data=talk(utterances))]
 
-    def _understand(self, signals: Sequence[Signal], refusals: Sequence[Refusal] = ()) -> Conclusions:
+    def _understand(self, signals: Sequence[Signal], track: str, refusals: Sequence[Refusal] = ()) -> Conclusions:
         """Signals with words through infer and decide."""
+        with self._metrics.step("infer", track):
+            predictions = self._infer.of_utterances(signals)
+        with self._metrics.step("decide", track):
+            return self._decide_spoken(signals, predictions).made(self._decider, refusals=refusals)
+
+    def _decide_spoken(self, signals: Sequence[Signal], predictions: Sequence[Prediction]) -> "_Conclusions":
+        """What was said, and of the predictions about it those that a play answers, through decide."""
         by_id = {signal.id: signal for signal in signals}
         conclusions = _Conclusions()
         conclusions.signals.extend(signals)
-        for prediction in self._infer.of_utterances(signals):
+        turns = {signal.id: turn for signal in signals if (turn := self._turn_of(signal)) is not None}
+        said: dict[str, set[str]] = {signal_id: set() for signal_id in turns}
+        for prediction in predictions:
             signal = by_id[prediction.signal_id]
             speaker = signal.data.channel if isinstance(signal.data, Utterance) else ""
             if not self._decider.answers(prediction.label, speaker):
                 continue  # a prediction that no action can follow is none
-            conclusions.predictions.append(prediction)
-            for play in self._decider.begin(prediction.subject, prediction.label, prediction.at, speaker):
+            begun: set[str] = set()
+            if signal.id in turns:
+                said[signal.id].add(prediction.label)
+                begun = turns[signal.id].plays(prediction.label)
+            plays = self._decider.begin(prediction.subject, prediction.label, prediction.at, speaker)
+            plays = [play for play in plays if play.name not in begun]
+            if plays or not begun:
+                conclusions.predictions.append(prediction)
+            for play in plays:
                 conclusions.add(*decide(prediction, signal.event_id, play, now_us()))
-        return conclusions.made(self._decider, refusals=refusals)
+        for signal_id, turn in turns.items():
+            self._heard_out(turn, said[signal_id], conclusions)
+        return conclusions
+
+    def _turn_of(self, signal: Signal) -> "_Turn | None":
+        """What was acted on while this utterance was being said, if anything; it is over then."""
+        if not isinstance(signal.data, Utterance):
+            return None
+        place = (signal.event_id, signal.data.channel)
+        turn = self._turns.get(place)
+        return self._turns.pop(place) if turn is not None and turn.signal_id == signal.id else None
 
     # ---- the journal -----------------------------------------------------------------------------------------
 
@@ -255,20 +352,26 @@ class Pipeline:
         cursor: tuple[str, int] | None = None,
         progress: Progress | None = None,
         window_state: bytes | None = None,
+        received_at: int | None = None,
     ) -> None:
         """Write conclusions, waiting as long as the disk cannot take them: nothing that was made is dropped.
+        `received_at` is when the oldest event came that they bring to an end.
 
         Raises JournalError when it cannot be written and the pipeline is to stop.
         """
-        while True:
-            try:
-                self._journal.conclude(conclusions, cursor, progress, window_state).result()
-                break
-            except JournalError as error:
-                if not self._running:
-                    raise
-                log.error("the journal cannot be written; waiting", reason=str(error))
-                time.sleep(DISK_WAIT_S)
+        track = "call" if cursor is None else cursor[0]
+        with self._metrics.step("commit", track):
+            while True:
+                try:
+                    self._journal.conclude(conclusions, cursor, progress, window_state).result()
+                    break
+                except JournalError as error:
+                    if not self._running:
+                        raise
+                    log.error("the journal cannot be written; waiting", reason=str(error))
+                    time.sleep(DISK_WAIT_S)
+        if received_at is not None:
+            self._metrics.conclusions.labels(track).observe(max(0, now_us() - received_at) / 1e6)
         if cursor is not None:
             self._cursors[cursor[0]] = cursor[1]
 
@@ -319,6 +422,29 @@ class Pipeline:
             )
 
 
+class _Begun(NamedTuple):
+    """A play that was called for by the first words of a sentence."""
+
+    prediction: Prediction
+    play: Play
+    decision: Decision
+    actions: tuple[str, ...]
+
+
+class _Turn:
+    """What somebody is saying in a call: the id that its signal will have, the labels that were heard in it so far, and
+    what was begun on them."""
+
+    def __init__(self) -> None:
+        self.signal_id = new_id()
+        self.labels: set[str] = set()
+        self.begun: list[_Begun] = []
+
+    def plays(self, label: str) -> set[str]:
+        """The plays that a label has called for."""
+        return {begun.play.name for begun in self.begun if begun.prediction.label == label}
+
+
 class _Conclusions:
     """Collects what a batch leads to."""
 
@@ -330,6 +456,9 @@ class _Conclusions:
 
     def add(self, decision: Decision, actions: list[Action]) -> None:
         self._decisions.append(decision)
+        self._actions.extend(actions)
+
+    def complete(self, actions: Sequence[Action]) -> None:
         self._actions.extend(actions)
 
     def made(

@@ -56,6 +56,21 @@ class Calls(Settings, frozen=True, kw_only=True):
     packs: tuple[str, ...] = ("call-signals",)
 
 
+class Live(Settings, frozen=True, kw_only=True):
+    """Calls that are heard while they go on. `vosk_port`: where clients of vosk-server send sound over WebSocket;
+    `audiosocket_port`: where Asterisk's AudioSocket does over TCP; without one nobody listens there. At most
+    `most_legs` are heard at a time, each for at most `longest_minutes`. A leg from which nothing comes for
+    `silent_seconds` has ended, and a call when it has had no leg for `rejoin_seconds`."""
+
+    host: str = "127.0.0.1"
+    vosk_port: int | None = None
+    audiosocket_port: int | None = None
+    most_legs: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+    longest_minutes: Annotated[float, msgspec.Meta(gt=0)] = 240.0
+    silent_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    rejoin_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+
+
 class Devices(Settings, frozen=True, kw_only=True):
     """What listens to devices."""
 
@@ -113,6 +128,7 @@ class SiteSettings(Settings, frozen=True, kw_only=True):
     bus: Bus | None = None
     inbox: Inbox = Inbox()
     calls: Calls = Calls()
+    live: Live = Live()
     devices: Devices = Devices()
     hq: Hq | None = None
     outbox: Outbox = Outbox()
@@ -162,6 +178,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def logs(self) -> Path:
         return self.data / "logs"
+
+    @property
+    def live(self) -> Path:
+        return self.data / "live"
 
     @property
     def webhooks(self) -> Path:

@@ -1,12 +1,14 @@
 """Keeps the outbox within its budget and makes room on the disk while the gateway runs (edge/store/retention.py and
-edge/store/clearing.py say what goes), gives other numbers to what HQ cannot take under its own, and keeps the journal's
-copy of the site's files as they are."""
+edge/store/clearing.py say what goes), makes recordings of live calls that have ended, gives other numbers to what HQ
+cannot take under its own, and keeps the journal's copy of the site's files as they are. After a fault of the disk it
+tries whether that is over."""
 
 import threading
 
 import apsw
 import structlog
 
+from edge.archive import archive
 from edge.errors import JournalError
 from edge.events import now_us
 from edge.site import Site
@@ -17,6 +19,7 @@ from edge.store.linkdb import read_link
 from edge.store.outbox import renumber
 from edge.store.retention import budget_of, over, trim
 from edge.store.room import Room
+from edge.store.sound import LiveSound
 
 SWEEP_S = 10.0
 PAUSE_S = 0.05  # between two steps, so that the sources and the pipeline are not held up
@@ -27,10 +30,11 @@ log = structlog.get_logger()
 class Upkeep:
     """The thread that sweeps; it tells `room` when the outbox is full of what may not go."""
 
-    def __init__(self, site: Site, journal: Journal, room: Room) -> None:
+    def __init__(self, site: Site, journal: Journal, room: Room, sound: LiveSound) -> None:
         self._site = site
         self._journal = journal
         self._room = room
+        self._sound = sound
         self._clearing = Clearing(site, journal, room)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep")
@@ -47,7 +51,10 @@ class Upkeep:
     def step(self) -> bool:
         """One bounded step; False when nothing was left to do. Raises JournalError or OSError."""
         # The disk first: where it is full, nothing can be written before something went.
-        steps = [self._clearing.step(), self._renumber(), self._trim()]
+        steps = [self._clearing.step(), archive(self._journal, self._sound, self._site.audio)]
+        steps += [self._renumber(), self._trim()]
+        if self._journal.fault:
+            self._journal.try_again().result()
         return any(steps)
 
     def _renumber(self) -> bool:

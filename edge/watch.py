@@ -1,13 +1,14 @@
 """Watches the running gateway: looks at its parts when the page asks, and tells systemd that it is alive."""
 
 import os
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from edge import replica
 from edge.children import Child
-from edge.health import Health, Waiting
+from edge.health import BusState, ChildState, Health, Measures, Readiness, Waiting
 from edge.pipeline import Pipeline
 from edge.site import Site
 from edge.sources.bus import Bus
@@ -42,11 +43,11 @@ class HealthLook:
         connection = self._journal.readers.connection()
         shut = self._room.shut()
         no_room = shut or self._room.warning()
-        problems = [*([no_room] if no_room else []), *dict.fromkeys(self._pipeline.put_off), *self._missing()]
+        told = [*self._stopped(), *([no_room] if no_room else []), *self._pipeline.put_off, *self._missing()]
         return Health(
             ready=self._pipeline.alive,
             accepting=not shut,
-            problems=tuple(problems),
+            problems=tuple(dict.fromkeys(told)),
             readings_behind=number(
                 connection,
                 "SELECT count(*) FROM events WHERE kind = 'reading' "
@@ -58,6 +59,32 @@ class HealthLook:
             refusals=number(connection, "SELECT count(*) FROM refusals"),
             replica=replica.look(self._site),
         )
+
+    def readiness(self) -> Readiness:
+        """Whether events are accepted and worked on at this moment; reads the journal, so call it in a thread."""
+        shut = self._room.shut()
+        problems = [*self._stopped(), *([shut] if shut else [])]
+        return Readiness(live=self._pipeline.alive, ready=not problems, problems=tuple(problems))
+
+    def measures(self) -> Measures:
+        """All that can be measured at this moment; reads the journal, so call it in a thread."""
+        word = read_link(self._site.link_db).word
+        return Measures(
+            health=self.now(),
+            readiness=self.readiness(),
+            disk_free_bytes=shutil.disk_usage(self._site.data).free,
+            journal_bytes=self._site.journal.stat().st_size,
+            children=tuple(ChildState(child.name, child.running, max(0, child.starts - 1)) for child in self._children),
+            bus=None if self._bus is None else BusState(self._bus.connected, self._bus.let_go),
+            hq_heard_at=0 if word is None else word.heard_at,
+        )
+
+    def _stopped(self) -> Iterator[str]:
+        """Why what was accepted is not worked on, or the journal takes nothing."""
+        if not self._pipeline.alive:
+            yield "The pipeline has ended, and nothing is concluded any more; see the log, and restart the gateway."
+        if self._journal.fault:
+            yield self._journal.fault
 
     def _missing(self) -> Iterator[str]:
         for child in self._children:

@@ -42,7 +42,8 @@ _MAX_PAYLOAD = 4 << 20  # more than the largest envelope (sync.envelope.MAX_ENVE
 _MAX_FILE_BYTES = 2 << 30  # at this limit the broker forgets the oldest, and sites send it again
 _MAX_MEMORY_BYTES = 32 << 20
 _ROOM_BYTES = 8 << 20
-_WRITE_ERROR = b"critical write error"  # after which a stream takes nothing more
+# After which a stream takes nothing more, however much room there is again.
+_WRITE_ERRORS = (b"critical write error", b"no space left on device")
 
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 # Looked up here, because a child between fork and exec should not load anything.
@@ -67,6 +68,31 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     cluster: Cluster | None = None
 
 
+class Health:
+    """What the log of a nats-server tells of its health."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._failed = False
+        self._read = 0
+
+    @property
+    def is_sick(self) -> bool:
+        """Whether a write has failed for want of room that is there again."""
+        if self._log.exists():
+            with self._log.open("rb") as file:
+                file.seek(self._read if self._read <= self._log.stat().st_size else 0)
+                said = file.read()
+                self._read = file.tell()
+            self._failed = self._failed or any(error in said for error in _WRITE_ERRORS)
+        return self._failed and shutil.disk_usage(self._log.parent).free > _ROOM_BYTES
+
+    def forget(self) -> None:
+        """It is started anew: what it said before is over."""
+        self._failed = False
+        self._read = self._log.stat().st_size if self._log.exists() else 0
+
+
 class Broker:
     """nats-server with all that it keeps in `folder` and the certificates that lie in `secrets`.
 
@@ -79,8 +105,7 @@ class Broker:
         self._secrets = secrets.absolute()
         self._users: Sequence[tuple[str, str]] = ()
         self._process: subprocess.Popen[bytes] | None = None
-        self._failed = False
-        self._log_read = 0
+        self._health = Health(folder / "broker.log")
 
     @property
     def pid(self) -> int | None:
@@ -128,16 +153,11 @@ class Broker:
     @property
     def is_sick(self) -> bool:
         """Whether a full disk has made it refuse messages, although there is room again: only a new start mends it."""
-        log = self._folder / "broker.log"
-        with log.open("rb") as file:
-            file.seek(min(self._log_read, log.stat().st_size))
-            self._failed = _WRITE_ERROR in file.read() or self._failed
-            self._log_read = file.tell()
-        return self._failed and shutil.disk_usage(self._folder).free > _ROOM_BYTES
+        return self._health.is_sick
 
     def stop(self) -> None:
         """End it, if it runs."""
-        self._failed = False
+        self._health.forget()
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,5 @@
-"""How the link's processes tell what happened: one JSON object a line on stderr, for whoever started them to keep.
+"""How the link's processes tell what happened: one JSON object a line on stderr, for whoever started them to keep, or a
+line for people where stderr is a terminal; the daemon's lines are the same (edge/log.py).
 
 Of our own, because structlog would add 7 MB (it loads asyncio) to a process of 35.
 """
@@ -25,6 +26,10 @@ def error(event: str, **fields: object) -> None:
 
 
 def _write(level: str, event: str, fields: dict[str, object]) -> None:
-    line = msgspec.json.encode({"at": datetime.now(UTC), "level": level, "event": event, **fields})
+    if sys.stderr.isatty():
+        told = "".join(f" {name}={msgspec.json.encode(value).decode()}" for name, value in fields.items())
+        line = f"{datetime.now():%H:%M:%S} {level:7} {event}{told}".encode()
+    else:
+        line = msgspec.json.encode({"at": datetime.now(UTC), "level": level, "event": event, **fields})
     sys.stderr.buffer.write(line + b"\n")
     sys.stderr.buffer.flush()

@@ -199,10 +199,11 @@ class Replica:
                 said = {"level": "ERROR", "msg": "litestream", "error": line.decode("utf-8", "replace").strip()}
             if said.get("msg") == "sync" and self._whole is None:
                 self._whole = said.get("snap") == "true"
-            if said.get("level") in ("WARN", "ERROR"):
-                sys.stderr.buffer.write(line)
-                sys.stderr.buffer.flush()
-            if said.get("level") == "ERROR":
+            level = said.get("level")
+            if level in ("WARN", "ERROR"):
+                tell = log.error if level == "ERROR" else log.warning
+                tell("litestream", **{name: said[name] for name in said.keys() - {"at", "event", "level", "time"}})
+            if level == "ERROR":
                 self._last_error = f"litestream says: {said.get('msg')}: {said.get('error')}."
 
     def _wait(self, wait_s: float, stopping: threading.Event) -> None:
@@ -270,10 +271,10 @@ def main(arguments: list[str]) -> int:
     try:
         keep(Path(arguments[0]), ending(), Limits())
     except SyncError as fault:
-        print(fault, file=sys.stderr)
+        log.error("the replica cannot be kept", reason=str(fault))
         return fault.exit_code
     except OSError as fault:
-        print(f"what keeps the replica cannot write its own files ({fault}); free the disk.", file=sys.stderr)
+        log.error("what keeps the replica cannot write its own files; free the disk", reason=str(fault))
         return 1
     return 0
 

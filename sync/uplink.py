@@ -388,7 +388,7 @@ def main(arguments: list[str]) -> int:
     try:
         _work(Path(arguments[0]), ending())
     except SyncError as fault:
-        print(fault, file=sys.stderr)
+        log.error("the link cannot run", reason=str(fault))
         return fault.exit_code
     return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from edge.health import Health, Waiting
+from edge.health import Health, Readiness, Waiting
 from edge.orders import Orders
 from edge.site import Site, SiteSettings
 from edge.store.journal import Journal
@@ -29,6 +29,7 @@ def parts_of(
     health: Callable[[], Health] = lambda: HEALTHY,
     site: Site | None = None,
     room: Room | None = None,
+    readiness: Callable[[], Readiness] = lambda: Readiness(live=True, ready=True),
 ) -> WebParts:
     """A site around a journal; `site` is its folder, where HQ's orders lie."""
     folder = site or Site(folder=audio.parent, settings=SiteSettings(name="red-ridge"))
@@ -42,7 +43,9 @@ def parts_of(
         packs=(("vosk-model-en", "0.3.70"), ("call-signals", "1.0"), ("device-anomaly", "1.0")),
         titles=TITLES,
         health=health,
+        readiness=readiness,
         orders=Orders(folder, journal, lambda: None),
+        register=lambda _uuid, _about: None,
         room=room or Room(journal, folder.settings),
     )
 

@@ -51,6 +51,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "state.declined": ("已拒绝", "declined"),
     "state.fired": ("已触发", "fired"),
     "state.expired": ("已过期", "expired"),
+    "state.withdrawn": ("已撤回", "withdrawn"),
     "state.done": ("已完成", "done"),
     "state.failed": ("失败", "failed"),
     "state.waiting": ("待发送", "waiting"),

@@ -4,6 +4,7 @@ from edge.decide.playbook import Play, Playbook, Step
 from edge.events import Action, Decision, Prediction
 
 MINUTE_US = 60_000_000
+NEVER = 0
 
 
 class Decider:
@@ -24,19 +25,28 @@ class Decider:
         """Whether any play answers a label in what this speaker (a call's channel, or `note`) said."""
         return any(speaker in play.said_by for play in self._playbook.plays[label])
 
-    def begin(self, subject: str, label: str, at: int, speaker: str | None = None) -> list[Play]:
+    def begin(
+        self, subject: str, label: str, at: int, speaker: str | None = None, *, early: bool = False
+    ) -> list[Play]:
         """The plays whose episode begins with a label said of a subject at a moment of the source's clock; those under
-        way are prolonged. `speaker` is who said it, if it was said."""
+        way are prolonged. `speaker` is who said it, if it was said. While it is still being said (`early`) only plays
+        begin that propose something to a person."""
         return [
             play
             for play in self._playbook.plays[label]
-            if (speaker is None or speaker in play.said_by) and self._begins((subject, play.name), play, at)
+            if (speaker is None or speaker in play.said_by)
+            and (not early or any(step.fires_after_s is None for step in play.step))
+            and self._begins((subject, play.name), play, at)
         ]
 
     def _begins(self, key: tuple[str, str], play: Play, at: int) -> bool:
         last_at = self._episodes.get(key)
         self._episodes[key] = self._moved[key] = at if last_at is None else max(at, last_at)
         return last_at is None or abs(at - last_at) > play.quiet_minutes * MINUTE_US
+
+    def forget(self, subject: str, play: str) -> None:
+        """An episode that was called for by mistake has not begun."""
+        self._episodes[subject, play] = self._moved[subject, play] = NEVER
 
     def take_moved(self) -> dict[tuple[str, str], int]:
         """The episodes that began or were prolonged since this was last asked, for the journal."""
@@ -47,7 +57,22 @@ class Decider:
 def decide(prediction: Prediction, event_id: str, play: Play, now: int) -> tuple[Decision, list[Action]]:
     """The decision for a play that a prediction about an event called for, and its actions, proposed at `now`."""
     decision = _decision(prediction, event_id, play, now)
-    return decision, [_action(decision, number, step, prediction, event_id) for number, step in enumerate(play.step)]
+    return decision, [_action(decision, number, step, prediction, now) for number, step in enumerate(play.step)]
+
+
+def decide_early(prediction: Prediction, event_id: str, play: Play, now: int) -> tuple[Decision, list[Action]]:
+    """The same while the words that called for it are still being said: only what waits for a person is proposed."""
+    decision, actions = decide(prediction, event_id, play, now)
+    return decision, [action for action in actions if action.fires_at is None]
+
+
+def confirm(decision: Decision, prediction: Prediction, play: Play, now: int) -> list[Action]:
+    """What an early decision lacks, once the words were heard to their end: the actions that fire by themselves."""
+    return [
+        _action(decision, number, step, prediction, now)
+        for number, step in enumerate(play.step)
+        if step.fires_after_s is not None
+    ]
 
 
 def _decision(prediction: Prediction, event_id: str, play: Play, now: int) -> Decision:
@@ -61,10 +86,10 @@ def _decision(prediction: Prediction, event_id: str, play: Play, now: int) -> De
     )
 
 
-def _action(decision: Decision, number: int, step: Step, prediction: Prediction, event_id: str) -> Action:
-    names = {"subject": prediction.subject, "label": prediction.label, "event": event_id}
+def _action(decision: Decision, number: int, step: Step, prediction: Prediction, now: int) -> Action:
+    names = {"subject": prediction.subject, "label": prediction.label, "event": decision.event_id}
     return Action(
-        at=decision.at,
+        at=now,
         decision_id=decision.id,
         step=number,
         role=step.role,
@@ -72,7 +97,7 @@ def _action(decision: Decision, number: int, step: Step, prediction: Prediction,
         what=step.what,
         payload={key: _fill(text, names) for key, text in step.payload.items()},
         due=decision.at + round(step.within_minutes * MINUTE_US),
-        fires_at=None if step.fires_after_s is None else decision.at + round(step.fires_after_s * 1_000_000),
+        fires_at=None if step.fires_after_s is None else now + round(step.fires_after_s * 1_000_000),
     )
 
 

@@ -64,6 +64,7 @@ class Bus:
         self._client.reconnect_delay_set(min_delay=1, max_delay=30)
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = self._on_granted
+        self._client.enable_logger()
         self._worker = threading.Thread(target=self._run, name="bus")
 
     @property

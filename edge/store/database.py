@@ -6,6 +6,7 @@ for one fsync, not for one a job; a job that fails is rolled back alone, to its 
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,6 +16,7 @@ import apsw
 import structlog
 
 from edge.errors import JournalError
+from edge.metrics import Metrics
 
 T = TypeVar("T")
 Job = Callable[[apsw.Connection], T]
@@ -94,10 +96,13 @@ class _Queued(Generic[T]):
 class Writer:
     """The thread that writes. `on_commit` is called in it after each commit that changed something."""
 
-    def __init__(self, path: Path, on_commit: Callable[[], None]) -> None:
+    def __init__(self, path: Path, on_commit: Callable[[], None], metrics: Metrics) -> None:
         self._connection = open_writer(path)
         self._path = path
         self._on_commit = on_commit
+        self._metrics = metrics
+        self.fault = ""
+        """Why the last transaction was not written, in a sentence; '' as soon as one that changes something was."""
         self._jobs: queue.SimpleQueue[_Queued[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer")
         self._thread.start()
@@ -145,7 +150,10 @@ class Writer:
         return batch, False
 
     def _commit(self, batch: list[_Queued[Any]]) -> None:
+        # Who asked may have gone meanwhile: from here on nobody can withdraw a job, before it is left out.
+        batch = [queued for queued in batch if queued.future.set_running_or_notify_cancel()]
         settled: list[Callable[[], None]] = []
+        began_s, changes = time.perf_counter(), self._connection.total_changes()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             settled.extend(self._try(queued) for queued in batch)
@@ -157,6 +165,13 @@ class Writer:
                 f"{self._path} cannot be written ({error}); free the disk, nothing accepted was lost."
             )
             settled = [_fails(queued, failure) for queued in batch]
+            self._metrics.commit_failures.inc()
+            self.fault = str(failure)
+        else:
+            self._metrics.commit.observe(time.perf_counter() - began_s)
+            self._metrics.commit_jobs.observe(len(batch))
+            if self._connection.total_changes() != changes:
+                self.fault = ""
         for settle in settled:
             settle()
         self._on_commit()

@@ -6,6 +6,7 @@ moment leaves the journal between two such transactions and a restart goes on fr
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -29,6 +30,7 @@ from edge.events import (
     boot_id,
     now_us,
 )
+from edge.metrics import Metrics
 from edge.store import outbox
 from edge.store.database import Readers, Writer, number
 from edge.store.migrations import migrate
@@ -39,11 +41,12 @@ T = TypeVar("T")
 
 # From which states an action may go to which: the only place that says so.
 ALLOWED: dict[State, frozenset[State]] = {
-    "proposed": frozenset({"accepted", "declined", "fired", "expired"}),
+    "proposed": frozenset({"accepted", "declined", "fired", "expired", "withdrawn"}),
     "accepted": frozenset({"done", "failed", "declined"}),
     "fired": frozenset({"done", "failed"}),
     "declined": frozenset(),
     "expired": frozenset(),
+    "withdrawn": frozenset(),
     "done": frozenset(),
     "failed": frozenset(),
 }
@@ -112,11 +115,12 @@ class Journal:
         self.path = path
         self.readers = Readers(path)
         self.boot_id = boot_id()
+        self.metrics = Metrics()
         self._commits = 0
         self._changed = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
         self._recent = Recent()
-        self._writer = Writer(path, self._committed)
+        self._writer = Writer(path, self._committed, self.metrics)
 
     # ---- waiting ---------------------------------------------------------------------------------------------
 
@@ -129,6 +133,19 @@ class Journal:
     def waiting_jobs(self) -> int:
         """How many jobs wait for the writer."""
         return self._writer.waiting
+
+    @property
+    def fault(self) -> str:
+        """Why the disk takes nothing, in a sentence; '' when it does, or nothing was tried yet."""
+        return self._writer.fault
+
+    def try_again(self) -> Future[None]:
+        """Write something that changes nothing, so that a fault that is over does not stay."""
+
+        def job(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE meta SET value = value WHERE key = 'epoch'")
+
+        return self._writer.submit(job)
 
     def wait(self, seen: int, timeout_s: float) -> None:
         """Return when there is a commit after the `seen`-th, or after `timeout_s`."""
@@ -178,12 +195,19 @@ class Journal:
             _announce(connection, shown)
             return new
 
-        return self._writer.submit(job, lambda _: self._recent.add(readings))
+        def accepted(new: list[Event]) -> None:
+            self._count_events(new)
+            self._recent.add(readings)
+
+        return self._writer.submit(job, accepted)
 
     def refuse(self, refusal: Refusal) -> Future[None]:
         """Write down that an input was kept aside."""
 
-        return self._writer.submit(lambda connection: _refuse(connection, refusal))
+        return self._writer.submit(
+            lambda connection: _refuse(connection, refusal),
+            lambda _: self.metrics.refusals.labels(refusal.source).inc(),
+        )
 
     # ---- what the steps make of it ---------------------------------------------------------------------------
 
@@ -254,14 +278,14 @@ class Journal:
                 )
                 connection.execute("INSERT INTO feed (kind, id) VALUES ('progress', ?)", (progress.event_id,))
 
-        return self._writer.submit(job)
+        return self._writer.submit(job, lambda _: self._count_conclusions(conclusions))
 
     def calls_to_transcribe(self, limit: int) -> list[tuple[Event, Progress]]:
-        """Calls whose transcript is not complete, oldest first, and how far each is."""
+        """Calls whose transcript is not complete and how far each is: those that are going on, then the oldest."""
         columns = columns_of(Event)
         rows = self.readers.connection().execute(
             f"SELECT t.progress, {', '.join('e.' + c for c in columns)} FROM transcripts t "
-            "JOIN events e ON e.id = t.event_id WHERE t.done = 0 ORDER BY e.seq LIMIT ?",
+            "JOIN events e ON e.id = t.event_id WHERE t.done = 0 ORDER BY e.data ->> 'live' DESC, e.seq LIMIT ?",
             (limit,),
         )
         return [
@@ -328,7 +352,7 @@ class Journal:
             _announce(connection, [transition])
             return transition
 
-        return self._writer.submit(job)
+        return self._writer.submit(job, lambda moved: self.metrics.actions.labels(moved.state).inc())
 
     # ---- what HQ sends ---------------------------------------------------------------------------------------
 
@@ -354,6 +378,22 @@ class Journal:
             connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (cursor, audio.part + 1))
 
         return self._writer.submit(job)
+
+    # ---- what is counted -------------------------------------------------------------------------------------
+
+    def _count_events(self, new: Sequence[Event]) -> None:
+        for (source, data), count in Counter((event.source, type(event.data)) for event in new).items():
+            self.metrics.events.labels(data.__struct_config__.tag, source).inc(count)
+
+    def _count_conclusions(self, made: Conclusions) -> None:
+        for prediction in made.predictions:
+            self.metrics.predictions.labels(prediction.pack, prediction.label).inc()
+        for decision in made.decisions:
+            self.metrics.decisions.labels(decision.play).inc()
+        for refusal in made.refusals:
+            self.metrics.refusals.labels(refusal.source).inc()
+        if made.actions:
+            self.metrics.actions.labels("proposed").inc(len(made.actions))
 
     # ---- small questions -------------------------------------------------------------------------------------
 

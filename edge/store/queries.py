@@ -250,17 +250,18 @@ def _call(row: Any) -> CallRow:
     call_id, at, subject, data, done, progress, utterances, cards_made = row
     recorded = msgspec.json.decode(data, type=Call)
     seconds = msgspec.json.decode(progress, type=dict[str, float])
+    length_s = recorded.duration_s or max(seconds.values(), default=0.0)
     return CallRow(
         id=call_id,
         at=at,
         customer=recorded.customer or subject,
         agent=recorded.agent,
         direction=recorded.direction,
-        duration_s=recorded.duration_s,
+        duration_s=length_s,
         language=recorded.language,
         channels=recorded.channels,
         done=bool(done),
-        transcribed_s=recorded.duration_s if done else min((seconds.get(c, 0.0) for c in recorded.channels), default=0),
+        transcribed_s=length_s if done else min((seconds.get(c, 0.0) for c in recorded.channels), default=0),
         utterances=utterances,
         cards=cards_made,
     )

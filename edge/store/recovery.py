@@ -58,8 +58,9 @@ def _read(path: Path) -> tuple[list[Record], int]:
 
 def _insert(connection: apsw.Connection, records: list[Record]) -> int:
     new = 0
-    # Below the first event, where no step looks for what it has to conclude.
-    first: Any = connection.execute("SELECT min(0, coalesce(min(seq), 0)) FROM events").get
+    # From 0 down, where no step looks for what it has to conclude; not from lower, as the next event gets the highest
+    # number + 1.
+    first: Any = connection.execute("SELECT min(1, coalesce(min(seq), 1)) FROM events").get
     for record in records:
         if connection.execute(f"SELECT 1 FROM {TABLES[type(record)]} WHERE id = ?", (record.id,)).fetchone():
             continue

@@ -8,7 +8,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from edge.errors import Conflict, JournalError, NoRoom
-from edge.web import calls, cards, devices, notes, orders, page, problems, status
+from edge.web import calls, cards, devices, live, notes, orders, page, probes, problems, status
+from edge.web.counted import Counted
 from edge.web.guard import MAX_BODY_BYTES, Guard
 from edge.web.parts import WebParts
 from edge.web.stream import Streams, stream
@@ -22,10 +23,13 @@ def create_app(parts: WebParts) -> Litestar:
             cards.router,
             calls.router,
             devices.router,
+            live.router,
             notes.router,
             orders.router,
             status.router,
             stream,
+            probes.metrics,
+            probes.router,
             page.index,
             page.static_files,
         ],
@@ -50,7 +54,7 @@ def create_app(parts: WebParts) -> Litestar:
         logging_config=None,
     )
     _close_inputs(app)
-    app.asgi_handler = Guard(app.asgi_handler, parts.hosts)
+    app.asgi_handler = Counted(Guard(app.asgi_handler, parts.hosts), parts.journal.metrics)
     return app
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from litestar.di import NamedDependency
 
-from edge.events import now_us
-from edge.health import Health
+from edge.events import Utterance, now_us
+from edge.health import Health, Readiness
 from edge.orders import Orders
+from edge.sources.live import About
 from edge.store.journal import Journal
 from edge.store.room import Room
 
@@ -19,8 +21,8 @@ class WebParts:
 
     `hosts` are further names under which the page may be opened, `packs` (name, version) of the packs in use,
     `titles` says each play in Chinese and English, `orders` looks after what HQ sends, `room` says whether more may be
-    accepted. `health` is called in a thread:
-    it may read files and the journal.
+    accepted. `register` keeps what is known of a leg that will come with a UUID, `speaking` is what is being said now,
+    by call and channel. `health` and `readiness` are called in a thread: they may read files and the journal.
     """
 
     journal: Journal
@@ -30,8 +32,11 @@ class WebParts:
     audio: Path
     titles: Mapping[str, Mapping[str, str]]
     health: Callable[[], Health]
+    readiness: Callable[[], Readiness]
     orders: Orders
     room: Room
+    register: Callable[[UUID, About], None]
+    speaking: Mapping[tuple[str, str], Utterance] = field(default_factory=dict)
     hosts: Sequence[str] = ()
     packs: Sequence[tuple[str, str]] = ()
     started_at: int = field(default_factory=now_us)

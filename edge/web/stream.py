@@ -18,6 +18,7 @@ from litestar.exceptions import ServiceUnavailableException
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
+from edge.events import Utterance
 from edge.store import queries
 from edge.store.queries import DeviceRow, News
 from edge.web.parts import WebParts
@@ -39,6 +40,7 @@ class Streams:
         self._bells: set[asyncio.Event] = set()
         self._rung = False
         self._ended = False
+        parts.journal.metrics.streams.set_function(lambda: len(self._bells))
 
     def start(self) -> None:
         """Hear of commits from now on; called in the server's event loop."""
@@ -84,13 +86,23 @@ class Streams:
             self._bells.discard(bell)
 
 
+class Speaking(msgspec.Struct, frozen=True, kw_only=True):
+    """What a channel of a call is saying now: it may still change; no text: it says nothing any more."""
+
+    call_id: str
+    channel: str
+    text: str
+    start_s: float
+
+
 class _View:
-    """What one client has seen: its place in the feed, and each device as it was last told."""
+    """What one client has seen: its place in the feed, each device as it was last told, and who is speaking."""
 
     def __init__(self, parts: WebParts, place: int | None) -> None:
         self._parts = parts
         self._place = place
         self._devices: dict[str, DeviceRow] = {}
+        self._spoken: dict[tuple[str, str], Utterance] = {}
         self._devices_at = 0.0
         self._health_at = 0.0
 
@@ -103,6 +115,7 @@ class _View:
         """What is new, in order; blocks on the journal."""
         connection = self._parts.journal.readers.connection()
         messages = self._news(connection)
+        messages.extend(self._speaking())
         if now >= self._devices_at:
             messages.extend(self._changed_devices(connection))
             self._devices_at = now + DEVICES_EVERY_S
@@ -122,6 +135,19 @@ class _View:
         if news:
             self._place = news[-1].seq
         return _told(connection, self._parts, news)
+
+    def _speaking(self) -> list[ServerSentEventMessage]:
+        now = dict(self._parts.speaking)
+        before, self._spoken = self._spoken, now
+        changed = [place for place, said in now.items() if before.get(place) is not said]
+        return [
+            _message("speaking", Speaking(call_id=call_id, channel=channel, text=said.text, start_s=said.start_s))
+            for call_id, channel in changed
+            if (said := now[call_id, channel])
+        ] + [
+            _message("speaking", Speaking(call_id=call_id, channel=channel, text="", start_s=0.0))
+            for call_id, channel in before.keys() - now.keys()
+        ]
 
     def _changed_devices(self, connection: apsw.Connection) -> list[ServerSentEventMessage]:
         changed = [row for row in queries.devices(connection) if self._devices.get(row.device) != row]
@@ -175,7 +201,7 @@ async def stream(
         str | None, HeaderParameter(name="Last-Event-ID", description="The same, as browsers send it after a break.")
     ] = None,
 ) -> ServerSentEvent:
-    """What happens, as it happens: card, call, utterance, note, refusal, order, device, health, snapshot."""
+    """What happens, as it happens: card, call, utterance, speaking, note, refusal, order, device, health, snapshot."""
     streams: Streams = state.streams
     if streams.full:
         raise ServiceUnavailableException(f"{STREAMS} pages are open already; close some.")

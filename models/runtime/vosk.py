@@ -5,7 +5,7 @@ that is kept out here.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from models.runtime.speech import (
     Word,
 )
 
-__all__ = ["SLICE_S", "SpeechStream", "Utterance", "VoskModel", "Word"]
+__all__ = ["SLICE_S", "Result", "SpeechStream", "Utterance", "VoskModel", "Word"]
 
 SLICE_S = 0.25  # Vosk looks for the end of an utterance once a call: longer calls would run utterances together
 NOT_A_WORD = re.compile(r"<.*>|\[.*\]|!sil", re.IGNORECASE)
@@ -37,15 +37,27 @@ class _HeardWord(msgspec.Struct):
     word: str
     start: float
     end: float
-    conf: float
+    conf: float = 1.0
+
+
+class _Alternative(msgspec.Struct):
+    result: tuple[_HeardWord, ...] = ()
 
 
 class _Result(msgspec.Struct):
     result: tuple[_HeardWord, ...] = ()
+    alternatives: tuple[_Alternative, ...] = ()
 
 
 class _Partial(msgspec.Struct):
-    partial: str = ""
+    partial_result: tuple[_HeardWord, ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True):
+    """An utterance that has ended: its words, and what Vosk itself says of it, as JSON."""
+
+    words: Utterance
+    json: str
 
 
 class VoskModel:
@@ -75,14 +87,21 @@ class VoskModel:
             "confidence": np.array([word.confidence for word in words], dtype=np.float64),
         }
 
-    def stream(self, sample_rate_hz: int) -> "SpeechStream":
-        """A new stream of mono 16-bit sound at 8,000 to 48,000 Hz; raises InputInvalid for any other rate."""
+    def stream(self, sample_rate_hz: int, *, phrases: Sequence[str] = (), alternatives: int = 0) -> "SpeechStream":
+        """A new stream of mono 16-bit sound at 8,000 to 48,000 Hz; raises InputInvalid for any other rate.
+
+        With `phrases` nothing else is recognised; with `alternatives` each result has so many, and its words, those of
+        the likeliest, have no confidence (1.0).
+        """
         if not LOWEST_RATE_HZ <= sample_rate_hz <= HIGHEST_RATE_HZ:
             raise InputInvalid(
                 f"Speech at {sample_rate_hz} Hz cannot be heard; give it at {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz."
             )
         with translated(InputInvalid, f"{self.pack.manifest.name} does not hear {sample_rate_hz} Hz"):
-            return SpeechStream(vosk.KaldiRecognizer(self._model, float(sample_rate_hz)), sample_rate_hz)
+            grammar = [msgspec.json.encode(list(phrases)).decode()] if phrases else []
+            recognizer = vosk.KaldiRecognizer(self._model, float(sample_rate_hz), *grammar)
+            recognizer.SetMaxAlternatives(alternatives)
+            return SpeechStream(recognizer, sample_rate_hz)
 
 
 class SpeechStream:
@@ -90,6 +109,7 @@ class SpeechStream:
 
     def __init__(self, recognizer: Any, sample_rate_hz: int) -> None:
         recognizer.SetWords(True)
+        recognizer.SetPartialWords(True)
         self._recognizer = recognizer
         self._slice_bytes = 2 * round(SLICE_S * sample_rate_hz)
         self._finished = False
@@ -99,19 +119,34 @@ class SpeechStream:
 
         Raises InputInvalid for anything but bytes, for half a sample, and after `finish`.
         """
-        if self._finished:
-            raise InputInvalid("This stream was finished and takes no more sound; open a new one.")
-        if not isinstance(pcm, bytes) or len(pcm) % 2:
-            raise InputInvalid("Sound must come as bytes of whole 16-bit samples.")
+        self._check(pcm)
         slices = (pcm[first : first + self._slice_bytes] for first in range(0, len(pcm), self._slice_bytes))
         with translated(InputInvalid, "Vosk could not take this sound"):
             results = [self._recognizer.Result() for sound in slices if self._recognizer.AcceptWaveform(sound)]
         return [utterance for utterance in map(_words, results) if utterance]
 
-    def partial(self) -> str:
+    def hear(self, pcm: bytes) -> "Result | None":
+        """Hear a piece of at most SLICE_S; gives the utterance that ended in it, without words if it has none.
+
+        Raises InputInvalid as `accept` does.
+        """
+        self._check(pcm)
+        with translated(InputInvalid, "Vosk could not take this sound"):
+            return _result(self._recognizer.Result()) if self._recognizer.AcceptWaveform(pcm) else None
+
+    def close_utterance(self) -> "Result":
+        """End the utterance that goes on here; the stream goes on."""
+        return _result(self._recognizer.FinalResult())
+
+    def partial(self) -> Utterance:
         """What is heard so far of the utterance that is still going on; it may change."""
-        heard = msgspec.json.decode(self._recognizer.PartialResult(), type=_Partial).partial
-        return " ".join(word for word in heard.split() if not NOT_A_WORD.fullmatch(word))
+        return _kept(msgspec.json.decode(self._recognizer.PartialResult(), type=_Partial).partial_result)
+
+    def _check(self, pcm: bytes) -> None:
+        if self._finished:
+            raise InputInvalid("This stream was finished and takes no more sound; open a new one.")
+        if not isinstance(pcm, bytes) or len(pcm) % 2:
+            raise InputInvalid("Sound must come as bytes of whole 16-bit samples.")
 
     def finish(self) -> list[Utterance]:
         """End the stream; gives the utterance that was still going on, if there was one."""
@@ -122,11 +157,20 @@ class SpeechStream:
         return [utterance] if utterance else []
 
 
+def _result(result: str) -> Result:
+    return Result(_words(result), result)
+
+
 def _words(result: str) -> Utterance:
+    decoded = msgspec.json.decode(result, type=_Result)
+    return _kept(decoded.alternatives[0].result if decoded.alternatives else decoded.result)
+
+
+def _kept(heard: Iterable[_HeardWord]) -> Utterance:
     return tuple(
-        Word(text=heard.word, start_s=heard.start, end_s=heard.end, confidence=min(1.0, max(0.0, heard.conf)))
-        for heard in msgspec.json.decode(result, type=_Result).result
-        if not NOT_A_WORD.fullmatch(heard.word)
+        Word(text=word.word, start_s=word.start, end_s=word.end, confidence=min(1.0, max(0.0, word.conf)))
+        for word in heard
+        if not NOT_A_WORD.fullmatch(word.word)
     )
 
 

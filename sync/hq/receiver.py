@@ -204,7 +204,7 @@ class Receiver:
 
     def _say(self, problem: str) -> None:
         if problem and problem != self.problem:
-            log.warning(problem)
+            log.warning("HQ takes no records now", reason=problem)
         elif self.problem and not problem:
             log.info("HQ takes records again")
         self.problem = problem

@@ -76,6 +76,7 @@ _TEXTS: dict[str, dict[Language, str]] = {
     "fired": {"en": "Fired", "zh": "自动执行"},
     "declined": {"en": "Declined", "zh": "已拒绝"},
     "expired": {"en": "Expired", "zh": "已过期"},
+    "withdrawn": {"en": "Withdrawn", "zh": "已撤回"},
     "failed": {"en": "Failed", "zh": "失败"},
     "open": {"en": "Open", "zh": "进行中"},
     "share": {"en": "Carried out", "zh": "执行率"},

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tests.bench import bus, fleet, memory, predict, recordings, replica, start, store, sync, week, wer
+from tests.bench import bus, fleet, live, memory, predict, recordings, replica, start, store, sync, week, wer
 from tests.bench.figure import Figure, show
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -20,8 +20,9 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "fleet": fleet.measure,
     "week": week.measure,
     "bus": bus.measure,
+    "live": live.measure,
 }
-ON_REQUEST = {"restore", "sync", "fleet", "week", "bus"}
+ON_REQUEST = {"restore", "sync", "fleet", "week", "bus", "live"}
 """Those that take minutes: measured when they are named."""
 
 

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,23 @@ def test_every_record_comes_back_as_it_was_written(journal: Journal) -> None:
 def test_every_record_reads_back_from_the_bytes_that_hq_gets() -> None:
     for record in SAMPLES:
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=type(record)) == record
+
+
+def test_a_job_that_is_withdrawn_is_not_written_and_the_writer_goes_on(journal: Journal) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(_: apsw.Connection) -> None:
+        entered.set()
+        go_on.wait(20)
+
+    under_way = journal.write(slow)
+    assert entered.wait(20)
+    withdrawn = journal.accept([Offer(events=[(None, an_event())])])
+    assert withdrawn.cancel()
+    assert not under_way.cancel()
+    go_on.set()
+    kept = journal.accept([Offer(events=[(None, an_event())])]).result(20)
+    assert [event.id for _, event in journal.events_after(rows.tag_of(kept[0]), 0, 10)] == [kept[0].id]
 
 
 def test_an_input_is_accepted_once_however_often_it_is_offered(journal: Journal) -> None:

@@ -11,6 +11,7 @@ from edge.daemon import open_site
 from edge.events import Call
 from edge.site import Site, make_site, read_site
 from edge.store.journal import Offer
+from tests.figures import figure
 from tests.records import an_event
 
 
@@ -43,12 +44,17 @@ def test_a_call_whose_sound_is_gone_is_refused_once_and_does_not_hold_up_the_nex
         opened.journal.accept([Offer(events=[(None, call) for call in calls])]).result()
         opened.pipeline.drain()
         opened.listener.stop()
+        figures = opened.journal.metrics.exposition().decode()
         connection = opened.journal.readers.connection()
         refused = connection.execute("SELECT source, name, reason FROM refusals").fetchall()
         done = connection.execute("SELECT event_id, done FROM transcripts").fetchall()
     assert [row[:2] for row in refused] == [("calls", "gone")]
     assert "gone.wav" in str(refused[0][2])
     assert dict(done) == {calls[0].id: 1, calls[1].id: 1}  # type: ignore[arg-type]
+    assert figure(figures, "outstation_speech_audio_seconds_total") == 2.0  # a second of two channels
+    assert figure(figures, "outstation_speech_real_time_ratio_count") == 2
+    assert figure(figures, "outstation_conclusion_seconds_count", track="call") == 2
+    assert figure(figures, "outstation_refusals_total", source="calls") == 1
 
 
 def test_a_call_without_a_speech_pack_for_its_language_waits_and_says_what_to_fetch(

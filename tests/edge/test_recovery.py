@@ -86,6 +86,9 @@ def test_nothing_is_concluded_again_from_what_was_taken_in(journal: Journal, tmp
     path.write_bytes(lines([an_event(Note(text="gas", author="Lin")), SAMPLES[0]]))
     take_in(journal, path)
     assert journal.events_after("note", journal.cursor("note"), 10) == []
+    after = an_event(Note(text="smoke", author="Lin"))
+    journal.accept([Offer(events=[(None, after)])]).result()
+    assert [event for _, event in journal.events_after("note", journal.cursor("note"), 10)] == [after]
     assert journal.calls_to_transcribe(10) == []
 
 

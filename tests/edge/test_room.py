@@ -17,6 +17,7 @@ from edge.store import outbox
 from edge.store.journal import Journal
 from edge.store.room import Room
 from edge.store.rows import select
+from edge.store.sound import LiveSound
 from edge.upkeep import Upkeep
 from sync.linkdb import LinkDb
 from tests.edge.small_disk import FLOOR_MB, LOW_MB, SmallDisk, needs_mount, small_disk, small_site
@@ -108,7 +109,7 @@ def test_upkeep_makes_room_by_itself_and_the_warning_goes(site: Site, disk: Smal
     (site.logs / "new.csv").write_bytes(bytes(4 * 2**20))
     disk.leave(LOW_MB - 2)
     assert "MiB are free" in room.warning()
-    upkeep = Upkeep(site, journal, room)
+    upkeep = Upkeep(site, journal, room, LiveSound(site.live, lambda _: None))
     upkeep.start()
     until(lambda: not list(site.logs.iterdir()), "the logs went")
     until(lambda: room.warning() == "", "there is room")
@@ -135,7 +136,7 @@ def test_an_outbox_full_of_what_may_not_go_stops_the_intake_until_hq_has_some(
     shutil.copyfile(empty_journal, site.journal)
     journal = Journal(site.journal)
     room = Room(journal, site.settings)
-    upkeep = Upkeep(site, journal, room)
+    upkeep = Upkeep(site, journal, room, LiveSound(site.live, lambda _: None))
     for _ in range(3):
         journal.write(lambda connection: outbox.put(connection, [a_decision(300)])).result()
     assert not upkeep.step()

@@ -387,9 +387,14 @@ def test_the_interface_is_described_without_outside_assets(site: Running) -> Non
     schema = answer.json()
     assert "http" not in answer.text.replace("http://json-schema.org", "")
     assert set(schema["paths"]) == {
+        "/metrics",
+        "/healthz",
+        "/healthz/live",
+        "/healthz/ready",
         "/api/site",
         "/api/health",
         "/api/refusals",
+        "/api/live/{uuid}",
         "/api/orders",
         "/api/orders/{order_id}",
         "/api/orders/{order_id}/agree",

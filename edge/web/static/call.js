@@ -16,6 +16,7 @@ export function show(main, id) {
   const head = h("header.head");
   const line = h("div.timeline");
   const lines = h("ol.plain.lines", { "aria-label": say("transcript") });
+  const speaking = h("ol.plain.lines.speaking", { "aria-live": "polite" });
   const nothing = h("div.empty", {}, h("h2", {}, say("noTranscript")), h("p", {}, say("noTranscriptHint")));
   const follow = h("input", { type: "checkbox", checked: true });
   const talk = h("section");
@@ -37,6 +38,7 @@ export function show(main, id) {
           h("div.titled", {}, h("h2", {}, say("transcript")), h("label.quiet", {}, follow, " ", say("follow"))),
           nothing,
           lines,
+          speaking,
         ),
         h("aside.side", {}, h("section", {}, h("h2", {}, say("cards")), noCards, cards), talk),
       ),
@@ -44,6 +46,7 @@ export function show(main, id) {
   );
 
   let call = null;
+  const said = new Map(); // what each channel is saying now
   let sung = null; // the line and the word that are being heard
 
   const read = async () => {
@@ -133,6 +136,9 @@ export function show(main, id) {
         (a, b) => a.start_s - b.start_s,
       );
       drawLines();
+    } else if (kind === "speaking" && record.call_id === id && call) {
+      said.set(record.channel, record);
+      speaking.replaceChildren(...[...said.values()].filter((one) => one.text).map((one) => spokenNow(one, call)));
     } else if (kind === "card" && record?.event_id === id && call) {
       call.cards = [record, ...call.cards.filter((card) => card.id !== record.id)].sort((a, b) =>
         a.id < b.id ? 1 : -1,
@@ -155,8 +161,22 @@ export function show(main, id) {
   };
 }
 
+function sideOf(channel, call) {
+  return call.channels.indexOf(channel) % 2 === 1 ? "b" : "a";
+}
+
+/** What somebody is saying: it may still change. */
+function spokenNow(one, call) {
+  return h(
+    `li.line.${sideOf(one.channel, call)}`,
+    {},
+    h("span.at.mono", {}, length(one.start_s)),
+    h("div.words", {}, h("span.speaker", {}, name(one.channel)), h("p.quiet", {}, `${one.text} …`)),
+  );
+}
+
 function lineElement(line, call) {
-  const side = call.channels.indexOf(line.channel) % 2 === 1 ? "b" : "a";
+  const side = sideOf(line.channel, call);
   return h(
     `li.line.${side}`,
     {},

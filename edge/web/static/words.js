@@ -65,6 +65,7 @@ export const WORDS = {
   declined: ["已拒绝", "Declined"],
   fired: ["已自动执行", "Fired by itself"],
   expired: ["已过期", "Expired"],
+  withdrawn: ["已撤回", "Withdrawn"],
   doneState: ["已完成", "Done"],
   failed: ["失败", "Failed"],
   probability: ["概率", "Probability"],
