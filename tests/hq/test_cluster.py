@@ -97,7 +97,8 @@ def test_a_broker_and_a_receiver_die_under_load_and_nothing_is_lost_or_doubled(
         feed(lambda: journal.add("now", 5), 0.5)
         receivers[0].kill()
         feed(lambda: journal.add("bulk", 20), 0.5)
-        until(lambda: at_hq() == journal.ids(), "HQ has what the journal has", timeout_s=90)
+        # A message in the hands of a dead receiver comes again after 30 s, on a busy machine more than once.
+        until(lambda: at_hq() == journal.ids(), "HQ has what the journal has", timeout_s=240)
     finally:
         link.kill()
         link.wait()
