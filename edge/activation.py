@@ -9,7 +9,6 @@ A trial has proven itself when the gateway has run with it for PROVEN_S, or has 
 dying before that is started with what was there before at its MOST_STARTS-th try.
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import msgspec
 
 from edge.events import OrderKind
 from edge.site import Site
+from edge.store.placing import put_in_place
 from models import store
 from models.errors import ModelError
 
@@ -138,15 +138,7 @@ def _copy(source: Path, target: Path) -> None:
 def _replace(path: Path, content: bytes) -> None:
     """Make a file appear whole in the place of an older one, on the disk when this returns."""
     fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    fresh.write_bytes(content)
     if path.exists():
         shutil.copymode(path, fresh)
-    fresh.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    put_in_place(fresh, path)

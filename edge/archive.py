@@ -8,6 +8,7 @@ import soxr
 
 from edge.events import Call, Event
 from edge.store.journal import Journal
+from edge.store.placing import put_in_place
 from edge.store.sound import SAMPLE_BYTES, Leg, LiveSound
 
 BLOCK_S = 10.0
@@ -30,7 +31,7 @@ def archive(journal: Journal, sound: LiveSound, audio: Path) -> bool:
             except soundfile.LibsndfileError as fault:
                 unfinished.unlink(missing_ok=True)
                 raise OSError(f"{unfinished} cannot be written: {fault}") from None
-            unfinished.rename(audio / event.data.audio)
+            put_in_place(unfinished, audio / event.data.audio)
         sound.forget(call_id)
         return True
     return False

@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 import msgspec
 import uuid_utils
 
+GATEWAY = "gateway"
+"""Who did what nobody did by hand."""
 State = Literal["proposed", "accepted", "declined", "fired", "expired", "withdrawn", "done", "failed"]
 ChannelName = Literal["card", "device", "webhook"]
 OrderKind = Literal["playbook", "vocabulary", "pack", "request"]

@@ -26,7 +26,7 @@ import structlog
 
 from edge.activation import PROVEN_S, Activation, Trial
 from edge.errors import Conflict, OutstationError
-from edge.events import Audio, Call, Event, Order, OrderKind, OrderState, boot_id, mono_us, now_us
+from edge.events import GATEWAY, Audio, Call, Event, Order, OrderKind, OrderState, boot_id, mono_us, now_us
 from edge.loading import check_pack, check_playbook, current
 from edge.site import Site
 from edge.store.database import number
@@ -40,7 +40,7 @@ LOOK_S = 1.0
 MOST_TEXT_BYTES = 1 << 20
 MOST_COMPARED_LINES = 5_000
 AUDIO_PART_BYTES = 256 << 10
-HQ, GATEWAY = "hq", "gateway"
+HQ = "hq"
 
 _NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENDED: frozenset[OrderState] = frozenset({"refused", "active", "rolled_back", "fulfilled"})

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge.decide.playbook import Play, Playbook
 from edge.decide.plays import Decider, confirm, decide, decide_early
 from edge.errors import Conflict, JournalError
-from edge.events import Action, Decision, Event, Note, Prediction, Signal, Utterance, new_id, now_us
+from edge.events import GATEWAY, Action, Decision, Event, Note, Prediction, Signal, Utterance, new_id, now_us
 from edge.infer import Infer, of_reading
 from edge.perceive.prosody import talk
 from edge.perceive.speech import Heard, Listener
@@ -41,7 +41,6 @@ EARLY_WORDS = 4
 """So many words somebody must have said before they are acted on."""
 EARLY_SURER = 0.5
 """How far above its threshold, of the way to certain, a prediction on words that are still being said must be."""
-GATEWAY = "gateway"
 
 log = structlog.get_logger()
 

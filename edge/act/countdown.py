@@ -11,13 +11,12 @@ import structlog
 
 from edge.act.channels import Channels
 from edge.errors import Conflict, JournalError
-from edge.events import Action, State, now_us
+from edge.events import GATEWAY, Action, State, now_us
 from edge.store.journal import Journal
 
 RETRY_S = 5.0
 LOOK_S = 0.5
 BREATH_S = 0.05  # between two looks: readings are committed a hundred times a second
-GATEWAY = "gateway"
 
 log = structlog.get_logger()
 

@@ -6,7 +6,6 @@ on after a crash: from the silence after its last word.
 """
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +35,6 @@ PARTIAL = '{{\n  "partial" : {}\n}}'  # as Vosk puts it
 HOLD_S = 0.1
 PARTIAL_EVERY_S = 0.1
 BEHIND_S = 0.5
-TIMES = re.compile(r'("(?:start|end)" : )([0-9.]+)')
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +81,7 @@ class Listener:
         self._cores = cores
         self._wake = wake
         self._metrics = metrics
-        self._calls: dict[str, Event] = {}
+        self._underway: set[str] = set()
         self._live: dict[str, _LiveCall] = {}
         self._stopping = threading.Event()
         self._crew = Crew(cores)
@@ -92,26 +90,26 @@ class Listener:
     @property
     def underway(self) -> int:
         """How many calls are being transcribed."""
-        return len(self._calls)
+        return len(self._underway)
 
     @property
     def free(self) -> int:
         """How many further recordings can be begun without making those under way slower."""
-        return self._cores - (len(self._calls) - len(self._live))
+        return self._cores - (len(self._underway) - len(self._live))
 
     @property
     def idle(self) -> bool:
         """Whether no call is under way and nothing waits to be taken."""
-        return not self._calls and self.heard.empty()
+        return not self._underway and self.heard.empty()
 
     def begin(self, event: Event, seconds: dict[str, float]) -> None:
         """Transcribe a call from where it stands by channel (seconds; 0 for a channel not in it), if there is room:
         there always is for one that is going on."""
         call = event.data
         assert isinstance(call, Call)
-        if event.id in self._calls or (not call.live and self.free <= 0):
+        if event.id in self._underway or (not call.live and self.free <= 0):
             return
-        self._calls[event.id] = event
+        self._underway.add(event.id)
         if call.live:
             self._live[event.id] = _LiveCall(event, seconds, self)
             self._sounded(event.id)
@@ -127,7 +125,7 @@ class Listener:
         except queue.Empty:
             return None
         if heard.ended or heard.missing:
-            self._calls.pop(heard.event.id, None)
+            self._underway.discard(heard.event.id)
             self._live.pop(heard.event.id, None)
         return heard
 
@@ -382,8 +380,7 @@ class _LiveTrack:
 
     def _said(self, result: Result, *, asked: bool) -> None:
         channel = self._leg.info.channel
-        text = _shifted(result.json, self._start_s - self._leg.info.offset_s)
-        self._leg.say(Said(self._position, text, final=True, asked=asked))
+        self._leg.say(Said(self._position, result.json, final=True, asked=asked))
         if not result.words and self._stable.gave:
             self._call.unsays(channel)
         self._stable, self._told = Stable(), ""
@@ -513,10 +510,3 @@ def _utterance(channel: str, language: str, words: tuple[SpokenWord, ...], start
 def _call_of(event: Event) -> Call:
     assert isinstance(event.data, Call)
     return event.data
-
-
-def _shifted(result: str, by_s: float) -> str:
-    """Vosk's result with all its times later by so much: a stream that goes on after a crash begins at 0 again."""
-    if not by_s:
-        return result
-    return TIMES.sub(lambda found: f"{found[1]}{float(found[2]) + by_s:.6f}", result)

@@ -4,7 +4,6 @@ import asyncio
 import threading
 from uuid import UUID
 
-import structlog
 from websockets.asyncio.server import Server
 
 from edge.errors import MissingPart
@@ -12,8 +11,6 @@ from edge.site import Live
 from edge.sources.audiosocket import AudioSocket
 from edge.sources.live import About, LiveCalls
 from edge.sources.vosk_server import VoskServer
-
-log = structlog.get_logger()
 
 
 class Ears:

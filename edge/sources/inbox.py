@@ -5,7 +5,6 @@ in between, the gateway finds it again at the next start and the journal knows i
 log) already.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from edge.sources.logs import Row, read_log
 from edge.sources.readings import reading
 from edge.sources.refused import RefusedFolder
 from edge.store.journal import Journal, Offer
+from edge.store.placing import put_in_place
 from edge.store.room import Room
 from models.device_log import parse_time
 from models.errors import InputInvalid
@@ -267,11 +267,4 @@ def _keep_copy(path: Path, kept: Path) -> None:
         return
     unfinished = kept.with_name(kept.name + ".part")
     shutil.copyfile(path, unfinished)
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.rename(kept)
-    folder = os.open(kept.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put_in_place(unfinished, kept)

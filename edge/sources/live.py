@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from edge.errors import JournalError
 from edge.events import Call, Event, new_id, now_us
 from edge.site import Live
 from edge.store.journal import Journal, Offer
@@ -83,18 +84,22 @@ class LiveCalls:
 
     async def join(self, about: About, rate_hz: int, *, phrases: tuple[str, ...] = (), alternatives: int = 0) -> Leg:
         """A leg begins. Raises Declined when it cannot be taken."""
-        if self.legs >= self._settings.most_legs:
-            raise Declined(f"{self.legs} legs are heard already, most_legs of [live] is {self._settings.most_legs}")
-        shut = self._room.shut()
-        if shut:
-            raise Declined(shut)
         async with self._joining:
+            if self.legs >= self._settings.most_legs:
+                raise Declined(f"{self.legs} legs are heard already, most_legs of [live] is {self._settings.most_legs}")
+            shut = self._room.shut()
+            if shut:
+                raise Declined(shut)
             name = about.call or new_id()
             call = self._calls.get(name)
             if call is None:
-                call = self._calls[name] = _GoingOn(await self._begin(about, rate_hz))
+                try:
+                    call = self._calls[name] = _GoingOn(await self._begin(about, rate_hz))
+                except JournalError as fault:
+                    raise Declined(str(fault)) from None
             try:
-                leg = self._sound.begin(
+                leg = await asyncio.to_thread(  # it waits for the disk
+                    self._sound.begin,
                     call.event.id,
                     LegInfo(
                         channel=about.channel,
@@ -105,10 +110,13 @@ class LiveCalls:
                     ),
                 )
             except (OSError, ValueError) as fault:
+                if not call.legs and call.leaving is None:  # a call that never had a leg
+                    self._end(call)
                 raise Declined(str(fault)) from None
             call.legs.add(leg)
             if call.leaving is not None:
                 call.leaving.cancel()
+                call.leaving = None
         self._sound.changed(call.event.id)
         log.info("a leg begins", call=call.event.id, channel=about.channel, rate_hz=rate_hz)
         return leg
@@ -153,6 +161,8 @@ class LiveCalls:
         while True:
             await asyncio.sleep(SYNC_S)
             for leg in [leg for call in self._calls.values() for leg in call.legs]:
+                if leg.ended:  # meanwhile; its file may be closed
+                    continue
                 try:
                     await asyncio.to_thread(leg.sync)
                 except OSError as fault:
@@ -182,7 +192,11 @@ class LiveCalls:
             ),
         )
         self._sound.open(call_id)
-        await asyncio.wrap_future(self._journal.accept([Offer(events=[(None, event)])]))
+        try:
+            await asyncio.wrap_future(self._journal.accept([Offer(events=[(None, event)])]))
+        except JournalError:
+            self._sound.end(call_id)
+            raise
         return event
 
     def _call_of(self, leg: Leg) -> _GoingOn:

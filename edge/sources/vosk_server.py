@@ -32,7 +32,7 @@ MESSAGE_BYTES = 1 << 20
 SLOWEST_ANSWER_S = 0.5
 EMPTY_PARTIAL = '{\n  "partial" : ""\n}'
 EMPTY_RESULT = '{\n  "text" : ""\n}'
-BAD_DATA, TRY_LATER, TOO_BIG = 1003, 1013, 1009
+BAD_DATA, TRY_LATER = 1003, 1013
 RESULT_OF_WORDS = re.compile(r'\s*"result" : \[\{.*?\}\],', re.DOTALL)
 
 log = structlog.get_logger()

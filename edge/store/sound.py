@@ -9,12 +9,17 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import structlog
+
+from edge.store.placing import put_in_place
 
 SAMPLE_BYTES = 2
+
+log = structlog.get_logger()
 
 
 class LegInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +196,9 @@ class LiveSound:
             info = msgspec.structs.replace(info, number=len(before))
             folder = self._folder / call_id
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{info.name}.json").write_bytes(msgspec.json.encode(info))
+            unfinished = folder / f"{info.name}.part"
+            unfinished.write_bytes(msgspec.json.encode(info))
+            put_in_place(unfinished, folder / f"{info.name}.json")
             leg = legs[info.name] = Leg(folder, info, ended=False)
             return leg
 
@@ -199,11 +206,7 @@ class LiveSound:
         """The legs of a call; those of one that a crash ended take no more."""
         with self._lock:
             if call_id not in self._legs:
-                folder = self._folder / call_id
-                self._legs[call_id] = {
-                    path.stem: Leg(folder, msgspec.json.decode(path.read_bytes(), type=LegInfo), ended=True)
-                    for path in sorted(folder.glob("*.json"))
-                }
+                self._legs[call_id] = {leg.info.name: leg for leg in _left_behind(self._folder / call_id)}
             return list(self._legs[call_id].values())
 
     def left(self) -> list[str]:
@@ -224,3 +227,12 @@ class LiveSound:
             for leg in self._legs.pop(call_id, {}).values():
                 leg.close()
         shutil.rmtree(self._folder / call_id, ignore_errors=True)
+
+
+def _left_behind(folder: Path) -> Iterator[Leg]:
+    """The legs that a crash ended; one of which nobody can tell what it is stays where it is."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            yield Leg(folder, msgspec.json.decode(path.read_bytes(), type=LegInfo), ended=True)
+        except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+            log.error("a leg cannot be heard", file=str(path), reason=str(fault))

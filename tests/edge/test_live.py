@@ -32,6 +32,7 @@ class Site:
     """A site that hears live calls."""
 
     def __init__(self, folder: Path, stack: ExitStack, **live: object) -> None:
+        self.folder = folder
         make_site(folder, sample=False)
         self.vosk_port, self.socket_port = free_port(), free_port()
         text = (folder / "site.toml").read_text().replace('language = "zh"', 'language = "en"')
@@ -304,3 +305,38 @@ def test_what_is_said_leads_to_cards_before_the_sentence_ends_and_once(site: Sit
     )
     ((acted_early,),) = site.select(early)
     assert acted_early > 0
+
+
+def test_a_leg_that_cannot_be_kept_leaves_no_call_that_never_ends(site: Site, call: NDArray[np.int16]) -> None:
+    folder = site.folder / "data" / "live"
+    folder.write_bytes(b"in the way")
+
+    async def refused() -> tuple[int, str]:
+        async with connect(f"ws://127.0.0.1:{site.vosk_port}/?call=9&channel=customer") as socket:
+            await socket.send(call[:RATE_HZ, 1].tobytes())
+            return await closed(socket)
+
+    code, reason = asyncio.run(refused())
+    assert code == 1013
+    assert reason
+    assert site.transcripts() == {}
+    folder.unlink()
+    asyncio.run(speak(site.vosk_port, "/?call=9&channel=customer", call[:, 1]))
+    assert site.transcripts()["customer"].startswith("morning")
+
+
+def test_a_crowd_that_comes_at_once_is_counted_one_by_one(tmp_path: Path, stack: ExitStack, packs: Path) -> None:
+    site = Site(tmp_path / "site", stack, most_legs=2)
+
+    async def one(socket: ClientConnection) -> bool:
+        await socket.send(bytes(320))
+        with suppress(ConnectionClosed):
+            await socket.recv()
+            return True
+        return False
+
+    async def crowd() -> list[bool]:
+        async with ExitStackOfSockets(site.vosk_port, 20) as sockets:
+            return await asyncio.gather(*(one(socket) for socket in sockets))
+
+    assert sum(asyncio.run(crowd())) == 2

@@ -90,3 +90,12 @@ def test_what_has_ended_is_said_once_each_and_before_what_goes_on(leg: Leg) -> N
         leg.say(said)
     assert [leg.next_said().text for _ in range(4)] == ["a", "c", "d", "d"]
     assert (leg.heard_bytes, len(told)) == (40, 4)
+
+
+def test_a_leg_that_nobody_can_read_holds_up_no_other(tmp_path: Path) -> None:
+    with closing(LiveSound(tmp_path, lambda _: None)) as sound:
+        sound.open("call")
+        sound.begin("call", INFO).append(b"ab")
+    (tmp_path / "call" / "agent-0.json").write_bytes(b'{"chan')
+    with closing(LiveSound(tmp_path, lambda _: None)) as after:
+        assert [leg.info.channel for leg in after.legs("call")] == ["customer"]
