@@ -43,6 +43,16 @@ class Infer:
                 )
         return predictions
 
+    def still_says(self, text: str, label: str) -> bool:
+        """Whether a label that was said of the beginning of a text is at least half-way to its threshold in all of it:
+        what was begun on it is not withdrawn for less, or it would come and go."""
+        return any(
+            score.probability >= pack.thresholds[label] / 2
+            for pack in self._texts
+            for score in pack.score([text])[0]
+            if score.label == label
+        )
+
     def of_readings(self, features: NDArray[np.float32]) -> list[tuple[DeviceAnomaly, NDArray[np.float32]]]:
         """What each device pack says of windows [n, features]: a probability [n] that the reading is unusual."""
         return [(pack, pack.score(features)) for pack in self._devices] if len(features) else []

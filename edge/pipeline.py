@@ -23,8 +23,9 @@ from edge.decide.plays import Decider, confirm, decide, decide_early
 from edge.errors import Conflict, JournalError
 from edge.events import GATEWAY, Action, Decision, Event, Note, Prediction, Signal, Utterance, new_id, now_us
 from edge.infer import Infer, of_reading
+from edge.perceive.heard import Heard
 from edge.perceive.prosody import talk
-from edge.perceive.speech import Heard, Listener
+from edge.perceive.speech import Listener
 from edge.perceive.windows import DeviceWindows, Windows
 from edge.store.journal import Conclusions, DeviceState, Journal, Progress, Refusal
 from edge.store.rows import select
@@ -40,7 +41,7 @@ ADOPT_WAIT_S = 20.0
 EARLY_WORDS = 4
 """So many words somebody must have said before they are acted on."""
 EARLY_SURER = 0.5
-"""How far above its threshold, of the way to certain, a prediction on words that are still being said must be."""
+"""How far above its threshold, of the way to certain, a prediction in the middle of a sentence must be."""
 
 log = structlog.get_logger()
 
@@ -215,12 +216,12 @@ class Pipeline:
             self._put_off[heard.event.id] = (heard.missing, time.monotonic() + PACK_WAIT_S)
             return True
         if heard.so_far is not None:
-            self._act_on(heard.event, heard.so_far)
+            self._act_on(heard.event, heard.so_far, paused=heard.paused)
             return True
         if heard.unsaid:
             turn = self._turns.pop((heard.event.id, heard.unsaid), None)
             if turn is not None:
-                self._heard_out(turn, (), _Conclusions())
+                self._heard_out(turn, "", (), _Conclusions())
             return True
         refusals = [Refusal(source="calls", name=heard.event.subject, reason=heard.fault)] if heard.fault else []
         self._conclude(
@@ -230,18 +231,19 @@ class Pipeline:
         )
         return True
 
-    def _act_on(self, event: Event, said: Utterance) -> None:
-        """Take what somebody is saying through infer and decide before it has ended.
+    def _act_on(self, event: Event, said: Utterance, *, paused: bool) -> None:
+        """Take what somebody is saying through infer and decide before it has ended: at a pause as if it had, in the
+        middle only if it is surer.
 
         What waits for a person is proposed now, what fires by itself when the sentence was heard to its end.
         """
-        if len(said.words) < EARLY_WORDS:
+        if said.text.count(" ") + 1 < EARLY_WORDS:
             return
         turn = self._turns.setdefault((event.id, said.channel), _Turn())
         at = event.at + round(said.end_s * 1e6)
         signal = Signal(id=turn.signal_id, at=at, event_id=event.id, subject=event.subject, data=said)
         conclusions = _Conclusions()
-        for prediction in self._infer.of_utterances([signal], surer=EARLY_SURER):
+        for prediction in self._infer.of_utterances([signal], surer=0.0 if paused else EARLY_SURER):
             if prediction.label in turn.labels or not self._decider.answers(prediction.label, said.channel):
                 continue
             plays = self._decider.begin(prediction.subject, prediction.label, at, said.channel, early=True)
@@ -255,12 +257,14 @@ class Pipeline:
         if conclusions.predictions:
             self._conclude(conclusions.made(self._decider))
 
-    def _heard_out(self, turn: "_Turn", said: Collection[str], conclusions: "_Conclusions") -> None:
-        """A sentence was heard to its end, and `said` is what it means: complete what was begun on its first words, or
-        withdraw it, unless somebody has answered already."""
+    def _heard_out(self, turn: "_Turn", text: str, said: Collection[str], conclusions: "_Conclusions") -> None:
+        """A sentence was heard to its end, and `said` is what its text means: complete what was begun on its first
+        words, or withdraw it when it means clearly less than they did, unless somebody has answered already."""
         for begun in turn.begun:
             if begun.prediction.label in said:
                 conclusions.complete(confirm(begun.decision, begun.prediction, begun.play, now_us()))
+                continue
+            if self._infer.still_says(text, begun.prediction.label):
                 continue
             self._decider.forget(begun.prediction.subject, begun.play.name)
             for action_id in begun.actions:
@@ -332,7 +336,9 @@ class Pipeline:
             for play in plays:
                 conclusions.add(*decide(prediction, signal.event_id, play, now_us()))
         for signal_id, turn in turns.items():
-            self._heard_out(turn, said[signal_id], conclusions)
+            heard = by_id[signal_id].data
+            assert isinstance(heard, Utterance)
+            self._heard_out(turn, heard.text, said[signal_id], conclusions)
         return conclusions
 
     def _turn_of(self, signal: Signal) -> "_Turn | None":

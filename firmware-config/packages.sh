@@ -7,10 +7,10 @@ set -euo pipefail
 declare -A packages=(
   [site]="mosquitto python3-venv"
   # systemd for systemd-analyze, tmux to type into the terminal page, chromium (which Ubuntu has only as a snap) to
-  # look at the local one, and telephone speech with its text; PostgreSQL for a larger HQ, an SFTP server for replicas,
-  # and faketime for boxes without a clock.
+  # look at the local one, telephone speech with its text, and music on hold; PostgreSQL for a larger HQ, an SFTP server
+  # for replicas, and faketime for boxes without a clock.
   [test]="mosquitto shellcheck systemd tmux chromium asterisk-core-sounds-en asterisk-core-sounds-en-wav
-    postgresql openssh-server faketime"
+    asterisk-moh-opsound-wav postgresql openssh-server faketime"
 )
 
 fail() {

@@ -137,14 +137,14 @@ def _heard(model: Any, path: Path) -> Iterator[dict[str, Any]]:
     streams = [model.stream(rate_hz) for _ in range(info.channels)]
     for sound in read_chunks(path, rate_hz=rate_hz):
         for channel, stream in enumerate(streams):
-            yield from _rows(path, channel, stream.accept(sound[:, channel].tobytes()))
+            yield from _rows(path, channel, stream.hear(sound[:, channel].tobytes()))
     for channel, stream in enumerate(streams):
-        yield from _rows(path, channel, stream.finish())
+        yield from _rows(path, channel, [stream.close()])
 
 
-def _rows(path: Path, channel: int, utterances: list[Any]) -> Iterator[dict[str, Any]]:
-    for utterance in utterances:
-        for word in utterance:
+def _rows(path: Path, channel: int, results: list[Any]) -> Iterator[dict[str, Any]]:
+    for result in results:
+        for word in result.words:
             yield {"file": str(path), "channel": channel, **msgspec.structs.asdict(word)}
 
 

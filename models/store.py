@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +19,14 @@ from models.archive import unpack
 from models.catalogue import Entry
 from models.errors import PackInvalid, PackMissing
 from models.pack import MANIFEST, Manifest, Pack, Source, manifest_text, read_pack, sha256_of
-from models.runtime.speech import FEATURE_OPTIONS, FEATURE_SETTINGS, INPUTS, OUTPUTS
+from models.runtime.speech import (
+    DECODER_OPTIONS,
+    DECODER_SETTINGS,
+    FEATURE_OPTIONS,
+    FEATURE_SETTINGS,
+    INPUTS,
+    OUTPUTS,
+)
 
 SHIPPED = Path(__file__).with_name("packs")
 INSTALLED = ".installed"
@@ -181,13 +188,19 @@ def _manifest(entry: Entry, folder: Path) -> Manifest:
 
 
 def _settle(model: Path) -> None:
-    """Give Vosk's features the options that a speech pack needs, in place of what the maker set."""
-    settings = model / FEATURE_SETTINGS
-    if not settings.is_file():
+    """Give Vosk the options that a speech pack needs, in place of what the maker set."""
+    features, decoder = model / FEATURE_SETTINGS, model / DECODER_SETTINGS
+    if not features.is_file():
         raise PackInvalid(f"What was fetched is not a Vosk model: it has no {FEATURE_SETTINGS}.")
-    ours = tuple(option.partition("=")[0] for option in FEATURE_OPTIONS)
+    _set(features, FEATURE_OPTIONS)
+    if decoder.is_file():  # models of an older form have none
+        _set(decoder, DECODER_OPTIONS)
+
+
+def _set(settings: Path, options: Sequence[str]) -> None:
+    ours = tuple(option.partition("=")[0] for option in options)
     theirs = [line for line in settings.read_text("utf-8", "replace").splitlines() if not line.startswith(ours)]
-    settings.write_text("\n".join([*theirs, *FEATURE_OPTIONS]) + "\n", "utf-8")
+    settings.write_text("\n".join([*theirs, *options]) + "\n", "utf-8")
 
 
 def _unpack(entry: Entry, archive: Path, target: Path) -> None:

@@ -25,15 +25,8 @@ class OnnxModel:
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
         path = model_file(pack)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        # A spinning thread would take the core that hears the calls.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 4
         with translated(PackInvalid, f"{path} does not open in ONNX Runtime"):
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(str(path), on_one_thread(), providers=["CPUExecutionProvider"])
         check_declared(pack, _tensors(self._session.get_inputs()), _tensors(self._session.get_outputs()))
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -45,6 +38,18 @@ class OnnxModel:
         outputs = dict(zip(wanted, made, strict=True))
         check_made(self.pack, outputs)
         return outputs
+
+
+def on_one_thread() -> onnxruntime.SessionOptions:
+    """Options of a session that runs on its caller's thread and says nothing."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # A spinning thread would take the core that hears the calls.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    return options
 
 
 def _tensors(nodes: list[onnxruntime.NodeArg]) -> dict[str, Tensor]:

@@ -23,13 +23,12 @@ from models.runtime.speech import (
     INPUTS,
     LOWEST_RATE_HZ,
     OUTPUTS,
+    Result,
     Utterance,
     Word,
 )
+from models.runtime.speech_stream import SpeechStream
 
-__all__ = ["SLICE_S", "Result", "SpeechStream", "Utterance", "VoskModel", "Word"]
-
-SLICE_S = 0.25  # Vosk looks for the end of an utterance once a call: longer calls would run utterances together
 NOT_A_WORD = re.compile(r"<.*>|\[.*\]|!sil", re.IGNORECASE)
 
 
@@ -50,14 +49,7 @@ class _Result(msgspec.Struct):
 
 
 class _Partial(msgspec.Struct):
-    partial_result: tuple[_HeardWord, ...] = ()
-
-
-class Result(msgspec.Struct, frozen=True):
-    """An utterance that has ended: its words, and what Vosk itself says of it, as JSON."""
-
-    words: Utterance
-    json: str
+    partial: str = ""
 
 
 class VoskModel:
@@ -78,8 +70,8 @@ class VoskModel:
         """
         check_given(self.pack, inputs)
         stream = self.stream(int(inputs["sample_rate_hz"][0]))
-        utterances = [*stream.accept(inputs["audio"].tobytes()), *stream.finish()]
-        words = [word for utterance in utterances for word in utterance]
+        results = [*stream.hear(inputs["audio"].tobytes()), stream.close()]
+        words = [word for result in results for word in result.words]
         return {
             "text": np.array([word.text for word in words], dtype=np.str_),
             "start_s": np.array([word.start_s for word in words], dtype=np.float64),
@@ -87,7 +79,7 @@ class VoskModel:
             "confidence": np.array([word.confidence for word in words], dtype=np.float64),
         }
 
-    def stream(self, sample_rate_hz: int, *, phrases: Sequence[str] = (), alternatives: int = 0) -> "SpeechStream":
+    def stream(self, sample_rate_hz: int, *, phrases: Sequence[str] = (), alternatives: int = 0) -> SpeechStream:
         """A new stream of mono 16-bit sound at 8,000 to 48,000 Hz; raises InputInvalid for any other rate.
 
         With `phrases` nothing else is recognised; with `alternatives` each result has so many, and its words, those of
@@ -101,60 +93,27 @@ class VoskModel:
             grammar = [msgspec.json.encode(list(phrases)).decode()] if phrases else []
             recognizer = vosk.KaldiRecognizer(self._model, float(sample_rate_hz), *grammar)
             recognizer.SetMaxAlternatives(alternatives)
-            return SpeechStream(recognizer, sample_rate_hz)
+            return SpeechStream(_Recogniser(recognizer), sample_rate_hz)
 
 
-class SpeechStream:
-    """One speaker's sound on its way to words. For one thread at a time."""
+class _Recogniser:
+    """Vosk's own recogniser, for one speech stream."""
 
-    def __init__(self, recognizer: Any, sample_rate_hz: int) -> None:
+    def __init__(self, recognizer: Any) -> None:
         recognizer.SetWords(True)
-        recognizer.SetPartialWords(True)
         self._recognizer = recognizer
-        self._slice_bytes = 2 * round(SLICE_S * sample_rate_hz)
-        self._finished = False
 
-    def accept(self, pcm: bytes) -> list[Utterance]:
-        """Hear more sound, little-endian 16-bit mono; gives the utterances that ended in it, often none.
-
-        Raises InputInvalid for anything but bytes, for half a sample, and after `finish`.
-        """
-        self._check(pcm)
-        slices = (pcm[first : first + self._slice_bytes] for first in range(0, len(pcm), self._slice_bytes))
-        with translated(InputInvalid, "Vosk could not take this sound"):
-            results = [self._recognizer.Result() for sound in slices if self._recognizer.AcceptWaveform(sound)]
-        return [utterance for utterance in map(_words, results) if utterance]
-
-    def hear(self, pcm: bytes) -> "Result | None":
-        """Hear a piece of at most SLICE_S; gives the utterance that ended in it, without words if it has none.
-
-        Raises InputInvalid as `accept` does.
-        """
-        self._check(pcm)
+    def hear(self, pcm: bytes) -> Result | None:
         with translated(InputInvalid, "Vosk could not take this sound"):
             return _result(self._recognizer.Result()) if self._recognizer.AcceptWaveform(pcm) else None
 
-    def close_utterance(self) -> "Result":
-        """End the utterance that goes on here; the stream goes on."""
+    def so_far(self) -> tuple[str, ...]:
+        # Vosk's partial words with times lack the newest ones: it tells only those of which it knows the end.
+        text = msgspec.json.decode(self._recognizer.PartialResult(), type=_Partial).partial
+        return tuple(word for word in text.split() if not NOT_A_WORD.fullmatch(word))
+
+    def close(self) -> Result:
         return _result(self._recognizer.FinalResult())
-
-    def partial(self) -> Utterance:
-        """What is heard so far of the utterance that is still going on; it may change."""
-        return _kept(msgspec.json.decode(self._recognizer.PartialResult(), type=_Partial).partial_result)
-
-    def _check(self, pcm: bytes) -> None:
-        if self._finished:
-            raise InputInvalid("This stream was finished and takes no more sound; open a new one.")
-        if not isinstance(pcm, bytes) or len(pcm) % 2:
-            raise InputInvalid("Sound must come as bytes of whole 16-bit samples.")
-
-    def finish(self) -> list[Utterance]:
-        """End the stream; gives the utterance that was still going on, if there was one."""
-        if self._finished:
-            return []
-        self._finished = True
-        utterance = _words(self._recognizer.FinalResult())
-        return [utterance] if utterance else []
 
 
 def _result(result: str) -> Result:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tests.bench import bus, fleet, live, memory, predict, recordings, replica, start, store, sync, week, wer
+from tests.bench import bus, fleet, live, memory, noise, predict, recordings, replica, start, store, sync, week, wer
 from tests.bench.figure import Figure, show
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -13,6 +13,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "start": start.measure,
     "memory": memory.measure,
     "wer": wer.measure,
+    "noise": noise.measure,
     "replica": replica.measure,
     "restore": replica.measure_restore,
     "store": store.measure,

@@ -166,8 +166,8 @@ def heard() -> Transcripts:
 
     def transcribe(call: Path) -> list[Word]:
         stream = model.stream(8_000)
-        utterances = [words for chunk in read_chunks(call) for words in stream.accept(chunk[:, CUSTOMER].tobytes())]
-        return [word for words in (*utterances, *stream.finish()) for word in words]
+        results = [result for chunk in read_chunks(call) for result in stream.hear(chunk[:, CUSTOMER].tobytes())]
+        return [word for result in (*results, stream.close()) for word in result.words]
 
     with ThreadPoolExecutor(2) as threads:
         return {call.stem: words for call, words in zip(CALLS, threads.map(transcribe, CALLS), strict=True)}

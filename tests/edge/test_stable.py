@@ -3,16 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.perceive.speech import HOLD_S, Stable
-from models.runtime.speech import Word
+from edge.perceive.live import HOLD_S, Stable
 
 STEP_S = HOLD_S / 2
 
 
-def said(*texts: str) -> tuple[Word, ...]:
-    return tuple(
-        Word(text=text, start_s=float(place), end_s=place + 0.5, confidence=1.0) for place, text in enumerate(texts)
-    )
+def said(*texts: str) -> tuple[str, ...]:
+    return texts
 
 
 def test_a_word_counts_when_it_has_held_still_and_not_again() -> None:
@@ -42,3 +39,17 @@ def test_whatever_is_heard_only_what_was_the_same_for_long_enough_is_given(heard
             before = [earlier[:count] for earlier in heard[max(0, turn - 2) : turn + 1]]
             assert turn >= 2
             assert before == [texts[:count]] * 3
+
+
+def test_a_pause_makes_all_words_count_at_once_and_once() -> None:
+    stable = Stable()
+    assert stable.take(said("gas", "smell"), 1.0, paused=True) == said("gas", "smell")
+    assert stable.take(said("gas", "smell"), 1.1, paused=True) == ()
+    assert stable.take(said("gas", "smells"), 1.2, paused=True) == said("gas", "smells")
+
+
+def test_words_that_were_acted_on_in_the_middle_are_looked_at_again_at_the_pause() -> None:
+    stable = Stable()
+    stable.take(said("gas", "smell"), 1.0)
+    assert stable.take(said("gas", "smell"), 1.0 + HOLD_S) == said("gas", "smell")
+    assert stable.take(said("gas", "smell"), 1.0 + HOLD_S * 2, paused=True) == said("gas", "smell")

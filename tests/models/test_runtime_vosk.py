@@ -14,7 +14,9 @@ from models.errors import InputInvalid, PackInvalid
 from models.features.audio import read_chunks
 from models.pack import Pack, Tensor, sha256_of
 from models.runtime import load
-from models.runtime.vosk import SpeechStream, VoskModel, Word
+from models.runtime.speech import Word
+from models.runtime.speech_stream import SpeechStream
+from models.runtime.vosk import VoskModel
 from models.store import find_pack
 
 pytestmark = pytest.mark.speech
@@ -47,10 +49,10 @@ def words(model: VoskModel, agent: NDArray[np.int16]) -> list[Word]:
 
 
 def heard(stream: SpeechStream, sound: NDArray[np.int16], chunk: int = 2000) -> list[Word]:
-    utterances = []
+    results = []
     for first in range(0, len(sound), chunk):
-        utterances += stream.accept(sound[first : first + chunk].tobytes())
-    return [word for utterance in [*utterances, *stream.finish()] for word in utterance]
+        results += stream.hear(sound[first : first + chunk].tobytes())
+    return [word for result in [*results, stream.close()] for word in result.words]
 
 
 def copied(pack: Pack, folder: Path) -> Pack:
@@ -106,12 +108,33 @@ def test_threads_share_the_model_without_mixing_what_they_hear(
 
 def test_what_is_heard_so_far_is_told_before_the_utterance_ends(model: VoskModel, agent: NDArray[np.int16]) -> None:
     stream = model.stream(RATE_HZ)
-    partials = []
-    for first in range(0, len(agent), 1600):
-        if stream.accept(agent[first : first + 1600].tobytes()):
+    so_far: set[str] = set()
+    for first in range(0, len(agent), 480):
+        if stream.hear(agent[first : first + 480].tobytes()):
             break
-        partials.append(stream.partial())
-    assert any("good" in [word.text for word in partial] for partial in partials)
+        said = stream.so_far()
+        if said is not None:
+            assert 0 <= said.start_s <= said.end_s <= (first + 480) / RATE_HZ
+            so_far.update(said.words)
+    assert "good" in so_far
+
+
+def test_at_a_pause_the_sentence_is_known_at_once(
+    model: VoskModel, agent: NDArray[np.int16], words: list[Word]
+) -> None:
+    stream = model.stream(RATE_HZ)
+    utterance: list[Word] = []
+    at_pause: list[tuple[float, tuple[str, ...]]] = []
+    for first in range(0, len(agent) + RATE_HZ, 160):
+        sound = np.concatenate([agent, np.zeros(RATE_HZ, np.int16)])[first : first + 160]
+        if closed := stream.hear(sound.tobytes()):
+            utterance = list(closed[0].words)
+            break
+        said = stream.so_far()
+        if said is not None and said.paused:
+            at_pause.append(((first + 160) / RATE_HZ, said.words))
+    known_s = next(at_s for at_s, texts in at_pause if list(texts) == [word.text for word in utterance])
+    assert known_s - utterance[-1].end_s < 0.35  # seconds of the sound, whatever the machine
 
 
 def test_silence_says_nothing(model: VoskModel) -> None:
@@ -135,15 +158,7 @@ def test_a_rate_on_which_vosk_would_hang_is_refused(model: VoskModel, rate_hz: i
 @pytest.mark.parametrize("sound", [b"\0", b"\0" * 4001, bytearray(4), "sound", np.zeros(4, np.int16), None])
 def test_what_is_not_whole_samples_is_refused(model: VoskModel, sound: bytes) -> None:
     with pytest.raises(InputInvalid, match="bytes of whole 16-bit samples"):
-        model.stream(RATE_HZ).accept(sound)
-
-
-def test_a_finished_stream_takes_no_more(model: VoskModel) -> None:
-    stream = model.stream(RATE_HZ)
-    assert stream.finish() == []
-    assert stream.finish() == []
-    with pytest.raises(InputInvalid, match="finished"):
-        stream.accept(bytes(4000))
+        model.stream(RATE_HZ).hear(sound)
 
 
 @pytest.mark.parametrize("audio", [np.zeros((10, 2), np.int16), np.zeros(10, np.float32)])
