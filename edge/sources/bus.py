@@ -19,8 +19,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import JournalError, Refused
 from edge.site import Site
+from edge.sources.births import Births
+from edge.sources.nodes import Nodes
 from edge.sources.payload import PAYLOAD_BYTES, readings
 from edge.sources.refused import RefusedFolder
+from edge.sources.sparkplug import NAMESPACE
 from edge.sources.tap import Message, Tap
 from edge.store.journal import Delivery, Journal, Offer
 from edge.store.room import Room
@@ -32,6 +35,8 @@ PUBLISH_WAIT_S = 5.0
 DISK_WAIT_S = 2.0
 TOPICS_KNOWN = 100_000
 UNKEPT_BYTES = 16 * 2**20  # of QoS 0 messages that wait here
+
+SPARKPLUG = f"{NAMESPACE}/".encode()
 
 log = structlog.get_logger()
 
@@ -65,6 +70,7 @@ class Bus:
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = self._on_granted
         self._client.enable_logger()
+        self._nodes = Nodes(Births(site.data / "births"), site.zone, self._client.publish)
         self._worker = threading.Thread(target=self._run, name="bus")
 
     @property
@@ -188,13 +194,11 @@ class Bus:
         """The readings in a message; None (kept aside) when there is one that does not fit."""
         payload = message.payload
         try:
-            events = readings(
-                payload,
-                source="bus",
-                device=self._device(message.topic),
-                zone=self._zone,
-                boot_id=self._journal.boot_id,
-            )
+            device, boot_id = self._device(message.topic), self._journal.boot_id
+            if message.topic.startswith(SPARKPLUG):
+                events = self._nodes.readings(message.topic.decode("utf-8", "replace"), payload, boot_id)
+            else:
+                events = readings(payload, source="bus", device=device, zone=self._zone, boot_id=boot_id)
         except Refused as refusal:
             topic = message.topic.decode("utf-8", "replace")
             self._refused.message(topic, payload[:PAYLOAD_BYTES], f"{topic}: {refusal}.")

@@ -27,7 +27,7 @@ def reading(
     name = device if device is not None else fields.get("device")
     if not isinstance(name, str):
         raise _no_name(name)
-    return _reading(name, fields.get("time"), _values(fields), source=source, zone=zone, boot_id=boot_id)
+    return measured(name, fields.get("time"), _values(fields), source=source, zone=zone, boot_id=boot_id)
 
 
 def plain_reading(
@@ -38,12 +38,13 @@ def plain_reading(
     time = values.pop("time", None)
     if len(max(values, key=len, default="")) > NAME_LENGTH:
         values = _values(values)
-    return _reading(device, time, values, source=source, zone=zone, boot_id=boot_id)
+    return measured(device, time, values, source=source, zone=zone, boot_id=boot_id)
 
 
-def _reading(
+def measured(
     device: str, time: object, values: dict[str, float], *, source: str, zone: ZoneInfo, boot_id: str
 ) -> tuple[bytes | None, Event]:
+    """The same of finite numbers by sensor that are known by name and time (None: now) already; takes `values` over."""
     if not 0 < len(device) <= NAME_LENGTH:
         raise _no_name(device)
     if not values:

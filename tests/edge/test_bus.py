@@ -16,6 +16,7 @@ from edge.errors import JournalError
 from edge.events import Event, Reading
 from edge.site import Bus as BusSettings
 from edge.site import Site, Topic
+from edge.sources import sparkplug
 from edge.sources.bus import BYTES_PER_COMMIT, Bus, _how_many
 from edge.sources.refused import RefusedFolder
 from edge.sources.tap import Message
@@ -25,11 +26,12 @@ from edge.store.rows import select
 from tests.waiting import answers, free_port, until
 
 Publish = Callable[[str, object], None]
+TOPICS = (Topic(pattern="mine/{device}/telemetry"), Topic(pattern="spBv1.0/mine/#"))
 
 
 @pytest.fixture
 def bus_site(site: Site) -> Site:
-    bus = BusSettings(port=free_port(), embedded=True, topics=(Topic(pattern="mine/{device}/telemetry"),))
+    bus = BusSettings(port=free_port(), embedded=True, topics=TOPICS)
     return msgspec.structs.replace(site, settings=msgspec.structs.replace(site.settings, bus=bus))
 
 
@@ -79,6 +81,78 @@ def test_readings_of_known_topics_are_accepted(bus: Bus, journal: Journal, publi
     first = events(journal)[0]
     assert (first.subject, first.at, first.source) == ("hoist-07", 1_773_450_000_000_000, "bus")
     assert first.data == Reading(values={"vibration": 2.5})
+
+
+def birth(seq: int) -> bytes:
+    """A Sparkplug node's birth with one metric, alias 1."""
+    message = sparkplug._PAYLOAD(timestamp=1_773_450_000_000, seq=seq)
+    message.metrics.add(name="load", alias=1, datatype=10, double_value=1.0)
+    encoded: bytes = message.SerializeToString()
+    return encoded
+
+
+def data(seq: int, value: float) -> bytes:
+    """What it says after that."""
+    message = sparkplug._PAYLOAD(timestamp=1_773_450_000_000 + round(value), seq=seq)
+    message.metrics.add(alias=1, double_value=value)
+    encoded: bytes = message.SerializeToString()
+    return encoded
+
+
+def test_a_sparkplug_node_that_was_not_heard_is_asked_for_its_birth_and_then_understood(
+    bus: Bus, bus_site: Site, journal: Journal, broker: int, publish: Publish
+) -> None:
+    asked: list[bytes] = []
+    node = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="crusher")
+
+    def answer(client: mqtt.Client, _: object, message: mqtt.MQTTMessage) -> None:
+        asked.append(bytes(message.payload))
+        client.publish("spBv1.0/mine/NBIRTH/crusher", birth(0), qos=1)
+
+    node.on_message = answer
+    heard: list[object] = []
+    node.on_subscribe = lambda *_: heard.append(True)
+    node.connect("127.0.0.1", broker)
+    node.subscribe("spBv1.0/mine/NCMD/crusher", qos=1)
+    node.loop_start()
+    try:
+        until(lambda: heard, "the node listens")
+        publish("spBv1.0/mine/NDATA/crusher", data(7, 5.0))
+        until(lambda: events(journal), "the birth")
+        publish("spBv1.0/mine/NDATA/crusher", data(1, 6.0))
+        until(lambda: len(events(journal)) == 2, "what follows it")
+    finally:
+        node.disconnect()
+        node.loop_stop()
+    assert len(asked) == 1
+    assert b"Node Control/Rebirth" in asked[0]
+    assert [(event.subject, event.data) for event in events(journal)] == [
+        ("mine/crusher", Reading(values={"load": 1.0})),
+        ("mine/crusher", Reading(values={"load": 6.0})),
+    ]
+    (kept,) = bus_site.refused.glob("bus-*.reason.txt")
+    assert "no birth that was heard names it" in kept.read_text()
+
+
+def test_what_a_sparkplug_node_says_is_understood_after_a_restart(
+    bus_site: Site, journal: Journal, publish: Publish
+) -> None:
+    refused = RefusedFolder(bus_site.refused, journal)
+    first = Bus(bus_site, journal, refused, Room(journal, bus_site.settings))
+    first.start()
+    until(lambda: first.listening, "the bus has subscribed")
+    publish("spBv1.0/mine/NBIRTH/crusher", birth(0))
+    until(lambda: events(journal), "the birth")
+    first.stop()
+    for number in range(1, 6):
+        publish("spBv1.0/mine/NDATA/crusher", data(number, float(number)))
+    second = Bus(bus_site, journal, refused, Room(journal, bus_site.settings))
+    second.start()
+    until(lambda: len(events(journal)) == 6, "what was said meanwhile")
+    second.stop()
+    values = [event.data.values for event in events(journal) if isinstance(event.data, Reading)]
+    assert sorted(value["load"] for value in values) == [1.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert not list(bus_site.refused.glob("bus-*"))
 
 
 def test_what_does_not_fit_is_kept_aside_and_the_next_is_taken(
