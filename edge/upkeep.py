@@ -1,7 +1,7 @@
 """Keeps the outbox within its budget and makes room on the disk while the gateway runs (edge/store/retention.py and
-edge/store/clearing.py say what goes), makes recordings of live calls that have ended, gives other numbers to what HQ
-cannot take under its own, and keeps the journal's copy of the site's files as they are. After a fault of the disk it
-tries whether that is over."""
+edge/store/clearing.py say what goes), forgets what was offered long ago (edge/store/known.py), makes recordings of live
+calls that have ended, gives other numbers to what HQ cannot take under its own, and keeps the journal's copy of the
+site's files as they are. After a fault of the disk it tries whether that is over."""
 
 import threading
 
@@ -15,6 +15,7 @@ from edge.site import Site
 from edge.store.belongings import keep_files
 from edge.store.clearing import Clearing
 from edge.store.journal import Journal
+from edge.store.known import forget
 from edge.store.linkdb import read_link
 from edge.store.outbox import renumber
 from edge.store.retention import budget_of, over, trim
@@ -52,7 +53,7 @@ class Upkeep:
         """One bounded step; False when nothing was left to do. Raises JournalError or OSError."""
         # The disk first: where it is full, nothing can be written before something went.
         steps = [self._clearing.step(), archive(self._journal, self._sound, self._site.audio)]
-        steps += [self._renumber(), self._trim()]
+        steps += [self._renumber(), self._trim(), self._journal.write(forget).result()]
         if self._journal.fault:
             self._journal.try_again().result()
         return any(steps)

@@ -33,6 +33,7 @@ from edge.events import (
 from edge.metrics import Metrics
 from edge.store import outbox
 from edge.store.database import Readers, Writer, number
+from edge.store.known import remember
 from edge.store.migrations import migrate
 from edge.store.recent import Recent
 from edge.store.rows import columns_of, insert, kind_of, read, select, tag_of
@@ -414,8 +415,7 @@ def _new_events(connection: apsw.Connection, offers: Sequence[Offer]) -> list[Ev
             delivered[delivery.mid] = delivery.digest
         offered.extend(offer.events)
     connection.executemany("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", delivered.items())
-    keys = ((key,) for key, _ in offered if key is not None)
-    fresh = {key for (key,) in connection.executemany("INSERT OR IGNORE INTO offers VALUES (?) RETURNING key", keys)}
+    fresh = remember(connection, [key for key, _ in offered if key is not None])
     new: list[Event] = []
     for key, event in offered:
         if key is None:

@@ -138,10 +138,16 @@ CREATE TABLE orders (
 CREATE INDEX orders_order ON orders (order_id, seq);
 """
 
+# The keys before those in offers (edge/store/known.py); they go, those in offers become these, and so on.
+M004_KNOWN = """
+CREATE TABLE offers_before (key BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("m001_initial", M001_INITIAL),
     ("m002_link", M002_LINK),
     ("m003_orders", M003_ORDERS),
+    ("m004_known", M004_KNOWN),
 )
 
 

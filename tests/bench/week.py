@@ -45,7 +45,7 @@ def measure() -> Iterator[Figure]:
         budget_mb = site.settings.outbox.total_mb
         outbox_mb = DAYS * _on_disk_mb(connection, "outbox")
         yield _figure("outbox, a week", outbox_mb, "MB", f"≤ {budget_mb} MB", outbox_mb <= budget_mb)
-        yield _figure("readings, a week", DAYS * _on_disk_mb(connection, "events", "offers"), "MB")
+        yield _figure("readings, a week", DAYS * _on_disk_mb(connection, "events", "offers", "offers_before"), "MB")
         yield _figure("journal in all, a week", DAYS * _on_disk_mb(connection), "MB")
         connection.close()
         audio_mb = DAYS * sum(path.stat().st_size for path in site.audio.iterdir()) / 2**20
