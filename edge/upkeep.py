@@ -1,7 +1,8 @@
 """Keeps the outbox within its budget and makes room on the disk while the gateway runs (edge/store/retention.py and
 edge/store/clearing.py say what goes), forgets what was offered long ago (edge/store/known.py), makes recordings of live
 calls that have ended, gives other numbers to what HQ cannot take under its own, and keeps the journal's copy of the
-site's files as they are. After a fault of the disk it tries whether that is over."""
+site's files as they are. After a fault of the disk it tries whether that is over. Memory that is free goes back to the
+system after each sweep."""
 
 import threading
 
@@ -11,6 +12,7 @@ import structlog
 from edge.archive import archive
 from edge.errors import JournalError
 from edge.events import now_us
+from edge.memory import give_back
 from edge.site import Site
 from edge.store.belongings import keep_files
 from edge.store.clearing import Clearing
@@ -85,6 +87,7 @@ class Upkeep:
             try:
                 wait_s = PAUSE_S if self.step() else SWEEP_S
                 keep_files(self._journal, self._site.folder)
+                give_back()
             except (JournalError, OSError) as error:  # the disk is full: what is to go waits too
                 log.error("the outbox cannot be swept, or no room be made", reason=str(error))
                 wait_s = SWEEP_S
