@@ -13,6 +13,7 @@ usage() {
 ./build.sh fetch    fetch the speech packs (arguments: names; default: English)
 ./build.sh bench    print the benchmarks (arguments: names)
 ./build.sh faults N do N random faults to a site, its link and HQ, and count what is lost (--seed S, --resume, --report)
+./build.sh soak M   M minutes (60) of everything at once, and whether memory stays flat (BENCH_CHART=FILE draws the curve)
 ./build.sh train    train the packs that ship (argument: the folder of the data sets)
 ./build.sh lock     resolve the dependencies anew into the lock files
 TEXT
@@ -107,6 +108,7 @@ case $command in
   fetch) environment requirements.lock && exec .venv/bin/outstation models fetch "$@" ;;
   bench) environment requirements-dev.lock && exec .venv/bin/python -m tests.bench "$@" ;;
   faults) environment requirements-dev.lock && exec .venv/bin/python -m tests.faults "$@" ;;
+  soak) environment requirements-dev.lock && BENCH_MINUTES=${1:-60} exec .venv/bin/python -m tests.bench soak ;;
   train) environment requirements-dev.lock && exec .venv/bin/python -m models.train "$@" ;;
   lock) lock ;;
   *) usage && [ -z "$command" ] ;;

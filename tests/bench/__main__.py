@@ -4,7 +4,23 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tests.bench import bus, fleet, live, memory, noise, predict, recordings, replica, start, store, sync, week, wer
+from tests.bench import (
+    bus,
+    fleet,
+    floods,
+    live,
+    memory,
+    noise,
+    predict,
+    recordings,
+    replica,
+    soak,
+    start,
+    store,
+    sync,
+    week,
+    wer,
+)
 from tests.bench.figure import Figure, show
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -22,8 +38,10 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "week": week.measure,
     "bus": bus.measure,
     "live": live.measure,
+    "soak": soak.measure,
+    "floods": floods.measure,
 }
-ON_REQUEST = {"restore", "sync", "fleet", "week", "bus", "live"}
+ON_REQUEST = {"restore", "sync", "fleet", "week", "bus", "live", "soak", "floods"}
 """Those that take minutes: measured when they are named."""
 
 

@@ -58,10 +58,10 @@ def _measure(devices: int, readings: int) -> Iterator[Figure]:
         secret = folder / "secrets" / "bus.password"
         secret.parent.mkdir(exist_ok=True)
         secret.write_text(PASSWORDS["outstation"])
-        with running(folder, page) as (daemon, _), _publishing(broker.port, devices, readings) as publisher:
+        with running(folder, page) as (daemon, _), publishing(broker.port, devices, readings) as publisher:
             journal = open_read_only(folder / "data" / "journal.db")
             parts = {"daemon": [daemon.pid], "broker": [broker.pid], "publisher": [publisher.pid]}
-            run = _Run(journal, publisher)
+            run = Run(journal, publisher)
             run.keep_up(WARM_S)
             first, began_s, spent = run.concluded, time.monotonic(), Spent(parts)
             run.keep_up(SECONDS)
@@ -108,7 +108,7 @@ def _measure(devices: int, readings: int) -> Iterator[Figure]:
 
 
 @contextmanager
-def _publishing(port: int, devices: int, readings: int) -> Iterator["subprocess.Popen[bytes]"]:
+def publishing(port: int, devices: int, readings: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "tests.bench.publisher", str(port), PASSWORDS[USER], str(devices), str(readings)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -120,14 +120,15 @@ def _publishing(port: int, devices: int, readings: int) -> Iterator["subprocess.
         process.wait()
 
 
-class _Run:
+class Run:
     """Watches the journal's cursor of readings and lets the publisher go on."""
 
     def __init__(self, journal: apsw.Connection, publisher: "subprocess.Popen[bytes]") -> None:
         self._journal = journal
         self._publisher = publisher
         self._seen: list[tuple[int, int]] = []  # µs since 1970, and how far the cursor was
-        self._allowed = 0
+        self.allowed = 0
+        """How many the publisher may have sent."""
         self.concluded = 0
 
     def keep_up(self, seconds: float) -> None:
@@ -136,9 +137,9 @@ class _Run:
         while time.monotonic() < until_s:
             self._look()
             ahead = max(AHEAD_LEAST, round(self._rate() * AHEAD_S))
-            if self.concluded + ahead >= self._allowed + 50:
-                self._allowed = self.concluded + ahead
-                self._say(b"%d\n" % self._allowed)
+            if self.concluded + ahead >= self.allowed + 50:
+                self.allowed = self.concluded + ahead
+                self._say(b"%d\n" % self.allowed)
             time.sleep(LOOK_S)
 
     def finish(self) -> int:

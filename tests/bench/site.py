@@ -1,5 +1,6 @@
 """A sample site in a temporary folder, as the benchmarks run it."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,10 +31,11 @@ def sample_site(*, inbox: bool) -> Iterator[tuple[Path, str]]:
 
 
 @contextmanager
-def running(folder: Path, page: str) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+def running(folder: Path, page: str, log: Path = Path(os.devnull)) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     """The daemon on a site, once it is ready: its process, and how many seconds that took."""
     began_s = time.monotonic()
-    process = subprocess.Popen([*OUTSTATION, "run", str(folder)], stderr=subprocess.DEVNULL)
+    with log.open("ab") as stderr:
+        process = subprocess.Popen([*OUTSTATION, "run", str(folder)], stderr=stderr)
     try:
         until(lambda: is_ready(page), "the daemon is ready", timeout_s=60)
         yield process, time.monotonic() - began_s
