@@ -44,7 +44,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a call at once. `transcribed_s` is how far all of its channels are transcribed."""
+    """What is known of a call at once. `transcribed_s` is how far all of its channels are transcribed; of one that is
+    `live`, which goes on or has just ended, `duration_s` is only how far it was heard."""
 
     id: str
     at: int
@@ -54,6 +55,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     language: str
     channels: tuple[str, ...]
+    live: bool
     done: bool
     transcribed_s: float
     utterances: int
@@ -260,6 +262,7 @@ def _call(row: Any) -> CallRow:
         duration_s=length_s,
         language=recorded.language,
         channels=recorded.channels,
+        live=recorded.live and not done,
         done=bool(done),
         transcribed_s=length_s if done else min((seconds.get(c, 0.0) for c in recorded.channels), default=0),
         utterances=utterances,

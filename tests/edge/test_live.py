@@ -20,6 +20,8 @@ from edge.daemon import Opened, open_site
 from edge.site import SAMPLE, make_site, read_site
 from edge.sources.ears import Ears
 from edge.sources.live import About, LiveCalls
+from edge.store import queries
+from edge.store.queries import CallRow
 from tests.waiting import free_port, until
 
 pytestmark = pytest.mark.speech
@@ -230,6 +232,30 @@ def test_what_is_no_message_ends_the_connection_with_a_reason_and_no_other(
     assert found == code
     assert reason
     assert any(answer.get("text") for answer in answers)
+
+
+def test_a_call_is_live_while_it_goes_on_and_has_its_length_afterwards(site: Site, call: NDArray[np.int16]) -> None:
+    def row() -> CallRow:
+        (one,) = queries.calls(site.opened.journal.readers.connection(), limit=2, before=None)
+        return one
+
+    async def some_of_it() -> tuple[CallRow, CallRow]:
+        async with connect(f"ws://127.0.0.1:{site.vosk_port}/?channel=customer") as socket:
+            await socket.send(json.dumps({"config": {"sample_rate": RATE_HZ}}))
+            await socket.send(call[:RATE_HZ, 1].tobytes())
+            await socket.recv()
+            during = row()
+            await socket.send(call[RATE_HZ : 3 * RATE_HZ, 1].tobytes())
+            await socket.recv()
+            await socket.send('{"eof" : 1}')
+            await socket.recv()
+        site.transcripts()
+        return during, row()
+
+    during, after = asyncio.run(some_of_it())
+    assert (during.live, during.done) == (True, False)
+    assert (after.live, after.done) == (False, True)
+    assert after.duration_s == pytest.approx(3.0, abs=0.2)
 
 
 def test_an_address_that_says_what_is_not_known_is_answered_by_http(site: Site) -> None:

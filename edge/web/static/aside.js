@@ -1,8 +1,9 @@
 // The site at a glance, beside the cards: its last calls and its devices.
 
+import { howLong } from "./calls.js";
 import { h, keep } from "./dom.js";
 import { isEmpty, newestFirst, state } from "./state.js";
-import { clock, length, number, percent, say, sensor } from "./words.js";
+import { clock, number, percent, say, sensor } from "./words.js";
 
 const CALLS_SHOWN = 6;
 const VALUES_SHOWN = 3;
@@ -58,7 +59,9 @@ function callRow(call) {
       h(
         "span.quiet",
         {},
-        `${clock(call.at)} · ${length(call.duration_s)}${call.done ? "" : ` · ${say("transcribing")}`}`,
+        `${clock(call.at)} · `,
+        howLong(call),
+        call.done ? "" : ` · ${say(call.live ? "liveNow" : "transcribing")}`,
       ),
     ),
     call.cards > 0 && h("span.chip", {}, say("cardsMade", call.cards)),

@@ -1,6 +1,6 @@
 // One call: who said what when, how it was spoken, and what came of it. The transcript follows the sound.
 
-import { direction, progress } from "./calls.js";
+import { direction, howLong, progress, seconds } from "./calls.js";
 import { cardsInto } from "./cards.js";
 import { h, icon, keep, svg } from "./dom.js";
 import { highlighted, strengths } from "./evidence.js";
@@ -60,7 +60,11 @@ export function show(main, id) {
 
   const draw = () => {
     head.replaceChildren(
-      h("button.round", { "aria-label": say("play"), onclick: () => playFrom(id, 0, call.customer) }, icon("play")),
+      h(
+        "button.round",
+        { "aria-label": say("play"), hidden: call.live, onclick: () => playFrom(id, 0, call.customer) },
+        icon("play"),
+      ),
       h(
         "div",
         {},
@@ -68,15 +72,10 @@ export function show(main, id) {
         h(
           "p.quiet",
           {},
-          [
-            call.agent && `${name("agent")} ${call.agent}`,
-            direction(call),
-            clock(call.at),
-            length(call.duration_s),
-            call.language,
-          ]
-            .filter(Boolean)
-            .join(" · "),
+          [call.agent && `${name("agent")} ${call.agent}`, direction(call), clock(call.at)].filter(Boolean).join(" · "),
+          " · ",
+          howLong(call),
+          ` · ${call.language}`,
         ),
       ),
       progress({ ...call, utterances: call.transcript.length }),
@@ -129,7 +128,7 @@ export function show(main, id) {
     if (kind === "call" && record?.id === id && record.done && !call?.done) read();
     else if (kind === "all") read();
     else if (kind === "call" && record?.id === id && call) {
-      call = { ...call, transcribed_s: record.transcribed_s, done: record.done };
+      call = { ...call, transcribed_s: record.transcribed_s, duration_s: record.duration_s, done: record.done };
       draw();
     } else if (kind === "utterance" && record.call_id === id && call) {
       call.transcript = [...call.transcript.filter((one) => one.id !== record.id), record].sort(
@@ -238,7 +237,7 @@ function weightsOf(line, call) {
 
 /** Who spoke when, a lane for each channel, with a dot where something to do came from. */
 function timeline(call) {
-  const at = (second) => `${(100 * second) / call.duration_s}%`;
+  const at = (second) => `${(100 * second) / seconds(call)}%`;
   const lanes = call.channels.map((channel, index) => ({ channel, y: 4 + index * 18, side: index % 2 ? "b" : "a" }));
   const height = 4 + lanes.length * 18;
   const drawing = svg(

@@ -1,7 +1,7 @@
 // Starts the page: the address chooses the view, the stream keeps it up to date, the keys reach it.
 
 import { show as call } from "./call.js";
-import { show as calls } from "./calls.js";
+import { show as calls, tickCalls } from "./calls.js";
 import { show as cards, tick } from "./cards.js";
 import { show as device } from "./device.js";
 import { show as devices } from "./devices.js";
@@ -88,7 +88,10 @@ document.addEventListener("click", (event) => {
   if (!panel.contains(event.target)) panel.open = false;
 });
 addEventListener("hashchange", go);
-setInterval(tick, 1000);
+setInterval(() => {
+  tick();
+  tickCalls();
+}, 1000);
 
 listen((kind, record) => {
   if (["all", "health", "connection"].includes(kind)) showStatus();

@@ -82,6 +82,7 @@ export const WORDS = {
   incoming: ["来电", "in"],
   outgoing: ["去电", "out"],
   transcribing: ["转写中", "Transcribing"],
+  liveNow: ["通话中", "Live"],
   waitingTranscript: ["等待转写", "Waits to be transcribed"],
   utterances: ["句", "utterances"],
   cardsMade: ["{0} 项", "{0} cards"],
