@@ -65,6 +65,7 @@ class LiveCalls:
         self._calls: dict[str, _GoingOn] = {}
         self._registered: dict[UUID, About] = {}
         self._joining = asyncio.Lock()
+        self._full = ""
 
     def register(self, uuid: UUID, about: About) -> None:
         """What is known of the leg that will come with this UUID."""
@@ -122,8 +123,10 @@ class LiveCalls:
         return leg
 
     def append(self, leg: Leg, pcm: bytes) -> int:
-        """More sound of a leg; gives how many bytes there are now. Raises Declined when the disk takes no more, or the
-        call has become too long."""
+        """More sound of a leg; gives how many bytes there are now. Raises Declined when the disk is at its floor or the
+        call has become too long: what there is of it stays and is heard."""
+        if self._full:
+            raise Declined(self._full)
         if leg.duration_s > self._settings.longest_minutes * 60:
             raise Declined(f"the leg is longer than longest_minutes of [live] ({self._settings.longest_minutes:g})")
         try:
@@ -157,9 +160,10 @@ class LiveCalls:
                 leg.end()
 
     async def keep_on_disk(self) -> None:
-        """Have what is recorded on the disk, once a second, without an end."""
+        """Have what is recorded on the disk, and see that there is room for more, once a second, without an end."""
         while True:
             await asyncio.sleep(SYNC_S)
+            self._full = self._room.full()
             for leg in [leg for call in self._calls.values() for leg in call.legs]:
                 if leg.ended:  # meanwhile; its file may be closed
                     continue

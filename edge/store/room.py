@@ -39,6 +39,10 @@ class Room:
                 f"Nothing more is accepted: what waits for HQ is {self.outbox_excess / MB:,.1f} MiB beyond total_mb "
                 f"({self._outbox.total_mb}) of [outbox], and none of it may go; bring up the link, or raise total_mb."
             )
+        return self.full(file_bytes)
+
+    def full(self, file_bytes: int = 0) -> str:
+        """Why the disk takes nothing more (or not this file), in a sentence; '' when it does."""
         floor = self._disk.floor_mb * MB
         free, pages = self._free(), self._pages()
         if free >= floor + file_bytes or (not file_bytes and free >= floor // 4 and free + pages >= floor):

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -256,6 +257,29 @@ def test_a_call_is_live_while_it_goes_on_and_has_its_length_afterwards(site: Sit
     assert (during.live, during.done) == (True, False)
     assert (after.live, after.done) == (False, True)
     assert after.duration_s == pytest.approx(3.0, abs=0.2)
+
+
+def test_at_the_floor_of_the_disk_a_leg_ends_with_a_reason_and_what_there_was_of_it_is_heard(
+    site: Site, call: NDArray[np.int16]
+) -> None:
+    room = site.opened.room
+
+    async def fill() -> tuple[int, str]:
+        async with connect(f"ws://127.0.0.1:{site.vosk_port}/?channel=customer") as socket:
+            await socket.send(json.dumps({"config": {"sample_rate": RATE_HZ}}))
+            await socket.send(call[: 12 * RATE_HZ, 1].tobytes())
+            await socket.recv()
+            room._disk = msgspec.structs.replace(room._disk, floor_mb=10**9)
+            with suppress(ConnectionClosed):
+                while True:  # silence, until it is told
+                    await socket.send(bytes(RATE_HZ // 5))
+                    await asyncio.wait_for(socket.recv(), 20)
+            return await closed(socket)
+
+    code, reason = asyncio.run(fill())
+    assert code == 1013
+    assert "The disk is full" in reason
+    assert "morning" in site.transcripts()["customer"]
 
 
 def test_an_address_that_says_what_is_not_known_is_answered_by_http(site: Site) -> None:
