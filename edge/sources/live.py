@@ -21,6 +21,8 @@ from edge.store.sound import Leg, LegInfo, LiveSound
 NAME = r"\A[\w.@+-]{1,64}\Z"
 KEPT_REGISTRATIONS = 1000
 SYNC_S = 1.0
+HASTE, HASTE_S = 1.5, 3.0
+"""A leg may bring so many times the sound that there has been time for, and so much at once."""
 
 log = structlog.get_logger()
 
@@ -50,6 +52,7 @@ class _GoingOn:
     def __init__(self, event: Event) -> None:
         self.event = event
         self.legs: set[Leg] = set()
+        self.hasty: set[Leg] = set()
         self.leaving: asyncio.TimerHandle | None = None
 
 
@@ -164,6 +167,8 @@ class LiveCalls:
         while True:
             await asyncio.sleep(SYNC_S)
             self._full = self._room.full()
+            for call in self._calls.values():
+                self._look_at_pace(call)
             for leg in [leg for call in self._calls.values() for leg in call.legs]:
                 if leg.ended:  # meanwhile; its file may be closed
                     continue
@@ -171,6 +176,21 @@ class LiveCalls:
                     await asyncio.to_thread(leg.sync)
                 except OSError as fault:
                     log.warning("sound is not on the disk yet", reason=str(fault))
+
+    def _look_at_pace(self, call: _GoingOn) -> None:
+        """Say so, once, of a leg that brings much more sound than there has been time to speak."""
+        for leg in call.legs - call.hasty:
+            passed_s = (now_us() - call.event.at) / 1e6 - leg.info.offset_s
+            if leg.duration_s > HASTE * passed_s + HASTE_S:
+                call.hasty.add(leg)
+                log.warning(
+                    "a leg brings sound faster than anybody speaks: it is no live call, or its sample rate is another",
+                    call=call.event.id,
+                    channel=leg.info.channel,
+                    rate_hz=leg.info.rate_hz,
+                    seconds=round(leg.duration_s, 1),
+                    passed_s=round(passed_s, 1),
+                )
 
     async def _begin(self, about: About, rate_hz: int) -> Event:
         at = now_us()

@@ -4,7 +4,7 @@ import asyncio
 import json
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -280,6 +281,37 @@ def test_at_the_floor_of_the_disk_a_leg_ends_with_a_reason_and_what_there_was_of
     assert code == 1013
     assert "The disk is full" in reason
     assert "morning" in site.transcripts()["customer"]
+
+
+def test_a_leg_that_lies_about_its_sample_rate_is_told_of_in_the_log(site: Site, call: NDArray[np.int16]) -> None:
+    async def lie() -> None:
+        async with connect(f"ws://127.0.0.1:{site.vosk_port}/?channel=customer") as socket:
+            await socket.send(json.dumps({"config": {"sample_rate": RATE_HZ}}))
+            while not logs:  # as 48 kHz would come
+                await socket.send(bytes(6 * 2 * RATE_HZ // 10))
+                await asyncio.wait_for(socket.recv(), 20)
+                await asyncio.sleep(0.1)
+
+    with capture_logs() as every:
+        logs = _Those(every, "a leg brings sound faster than anybody speaks")
+        asyncio.run(asyncio.wait_for(lie(), 30))
+    (told,) = logs
+    assert (told["rate_hz"], told["channel"]) == (RATE_HZ, "customer")
+    assert told["seconds"] > told["passed_s"]
+
+
+class _Those:
+    """The log lines that begin like this."""
+
+    def __init__(self, every: Sequence[MutableMapping[str, Any]], begin: str) -> None:
+        self._every = every
+        self._begin = begin
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[MutableMapping[str, Any]]:
+        return (line for line in list(self._every) if str(line["event"]).startswith(self._begin))
 
 
 def test_an_address_that_says_what_is_not_known_is_answered_by_http(site: Site) -> None:
