@@ -11,7 +11,7 @@ usage() {
 ./build.sh test     install, run every test (arguments go to pytest)
 ./build.sh lint     ruff, mypy --strict, import contracts
 ./build.sh fetch    fetch the speech packs (arguments: names; default: English)
-./build.sh bench    print the benchmarks (arguments: names)
+./build.sh bench    print the benchmarks, those of `outstation bench` and those for development (arguments: names)
 ./build.sh faults N do N random faults to a site, its link and HQ, and count what is lost (--seed S, --resume, --report)
 ./build.sh soak M   M minutes (60) of everything at once, and whether memory stays flat (BENCH_CHART=FILE draws the curve)
 ./build.sh train    train the packs that ship (argument: the folder of the data sets)

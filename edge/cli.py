@@ -13,6 +13,7 @@ from models.errors import ModelError
 from sync.errors import SyncError
 
 LAZY = {
+    "bench": "edge.bench.cli:bench",
     "models": "models.cli:models",
     "score": "models.score:score",
     "transcribe": "models.cli:transcribe",

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge.bench.figure import Figure
+from edge.bench.processes import Spent, resident_mb
 from sync import keys
 from sync.hq.run import prepare
 from sync.hq.store import Store
 from tests.bench import backlog
-from tests.bench.figure import Figure
 from tests.bench.fleet_site import FleetSite
 from tests.bench.hq import Hq
-from tests.bench.processes import Spent, resident_mb
 from tests.hq.cluster import cluster
 
 SIZES = (1, 100, 1000)

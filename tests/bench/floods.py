@@ -25,16 +25,16 @@ from paho.mqtt.enums import CallbackAPIVersion
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from edge.bench.broker import Broker
+from edge.bench.bus import PASSWORDS, publishing
+from edge.bench.caller import PIECE_S, call, sample_sound
+from edge.bench.figure import Figure
+from edge.bench.memory import status_mb
+from edge.bench.publisher import USER
+from edge.bench.site import running, sample_site
+from edge.bench.waiting import free_port, until
 from edge.store.database import number, open_read_only
-from tests.bench.bus import PASSWORDS, publishing
-from tests.bench.caller import PIECE_S, call, sample_sound
 from tests.bench.chart import Curve, draw
-from tests.bench.figure import Figure
-from tests.bench.memory import status_mb
-from tests.bench.publisher import USER
-from tests.bench.site import running, sample_site
-from tests.firmware.broker import Broker
-from tests.waiting import free_port, until
 
 CHART = os.environ.get("BENCH_CHART", "")
 MOST_MB = 150.0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 
+from edge.bench.waiting import free_port, until
 from sync.hq.database import open_database
 from sync.hq.store import store_path
-from tests.waiting import free_port, until
 
 OUTSTATION = (sys.executable, "-m", "edge.cli")
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge.bench.figure import Figure
+from edge.bench.processes import cpu_s, resident_mb
 from edge.events import Event, Reading, now_us
 from edge.store.database import number
 from edge.store.journal import Journal, Offer
 from sync.litestream import PROGRAM
 from sync.restore import restore_journal
-from tests.bench.figure import Figure
-from tests.bench.processes import cpu_s, resident_mb
 from tests.firmware.replica import Replica, folder_url, opened
 
 ROWS_PER_S = 200

@@ -29,17 +29,17 @@ import msgspec
 import numpy as np
 from scipy.stats import theilslopes
 
+from edge.bench.broker import Broker
+from edge.bench.bus import PASSWORDS, WARM_S, Run, publishing
+from edge.bench.caller import call, sample_sound
+from edge.bench.figure import Figure
+from edge.bench.memory import status_mb
+from edge.bench.publisher import USER
+from edge.bench.site import OUTSTATION, running, sample_site
+from edge.bench.waiting import free_port, until
 from edge.store.database import number, open_read_only
-from tests.bench.bus import PASSWORDS, WARM_S, Run, publishing
-from tests.bench.caller import call, sample_sound
 from tests.bench.chart import draw
-from tests.bench.figure import Figure
 from tests.bench.hq import Hq
-from tests.bench.memory import status_mb
-from tests.bench.publisher import USER
-from tests.bench.site import OUTSTATION, running, sample_site
-from tests.firmware.broker import Broker
-from tests.waiting import free_port, until
 
 MINUTES = float(os.environ.get("BENCH_MINUTES", "60"))
 CHART = os.environ.get("BENCH_CHART", "")

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import uuid_utils
 
+from edge.bench.figure import Figure
 from sync.envelope import Header, Row
 from sync.hq.store import Store
-from tests.bench.figure import Figure
 from tests.hq.cluster import cluster
 
 RECORDS = 100_000

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import apsw
 
+from edge.bench.figure import Figure
+from edge.bench.processes import Spent
+from edge.bench.waiting import free_port, until
 from tests.bench import backlog
-from tests.bench.figure import Figure
 from tests.bench.hq import OUTSTATION, Hq
-from tests.bench.processes import Spent
 from tests.faults.proxy import Line, Proxy
 from tests.hq.cluster import cluster
-from tests.waiting import free_port, until
 
 ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
 TARGET_ROWS_PER_S = 20_000

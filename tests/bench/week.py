@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 import soundfile
 
+from edge.bench.figure import Figure
+from edge.bench.site import OUTSTATION, sample_site
 from edge.sample.make_devices import hoist, pump
 from edge.site import SAMPLE, Site, read_site
 from edge.store.journal import Journal
-from tests.bench.figure import Figure
-from tests.bench.site import OUTSTATION, sample_site
 
 DEVICES, DEVICES_A_FAILING_ONE = 100, 20
 CALLS = 40

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
+from edge.bench.figure import Figure
 from edge.errors import MissingPart
 from models import runtime
 from models.catalogue import read_catalogue, speech_pack_of
 from models.errors import InputInvalid
 from models.features.audio import read_chunks, read_info
 from models.store import default_packs, find_pack
-from tests.bench.figure import Figure
 
 SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 TEXTS = Path("/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import free_port
+from edge.bench.waiting import free_port
 
 OUTSTATION = [sys.executable, "-m", "edge.cli"]
 

@@ -12,14 +12,14 @@ import httpx
 import msgspec
 import pytest
 
+from edge.bench.waiting import free_port
+from edge.bench.waiting import until as until_within
 from edge.events import Loss, Rollup
 from edge.site import SAMPLE, make_site
 from edge.store.database import open_read_only
 from edge.store.rows import select
 from tests.e2e.conftest import OUTSTATION
 from tests.edge.small_disk import FLOOR_MB, LOW_MB, SmallDisk, needs_mount, small_disk
-from tests.waiting import free_port
-from tests.waiting import until as until_within
 
 SITE_TOML = """\
 name = "mine"

@@ -14,12 +14,12 @@ import httpx
 import msgspec
 import pytest
 
+from edge.bench.waiting import until
 from edge.events import Event, Reading, Signal, Utterance
 from edge.site import read_site
 from edge.store.database import number, open_read_only
 from edge.store.rows import select
 from tests.e2e.conftest import OUTSTATION
-from tests.waiting import until
 
 KILLS = 50
 SEED = 20261122

@@ -13,11 +13,11 @@ import soundfile
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from edge.bench.waiting import free_port, until
 from edge.site import SAMPLE, read_site
 from edge.store.database import open_read_only
 from models.features.audio import read_info
 from tests.e2e.conftest import OUTSTATION
-from tests.waiting import free_port, until
 
 pytestmark = pytest.mark.speech
 

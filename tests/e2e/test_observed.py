@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge.bench.waiting import free_port, until
 from edge.site import SAMPLE, make_site
 from tests.e2e.conftest import OUTSTATION
 from tests.figures import figure
-from tests.waiting import free_port, until
 
 # HQ is not there, and this site has no key for it: the link ends again and again, and says why.
 SITE_TOML = """\

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from edge.activation import MOST_STARTS, Trial
+from edge.bench.waiting import until
 from edge.errors import JournalError
 from edge.site import Site, read_site
 from edge.store.database import open_read_only
@@ -22,7 +23,6 @@ from models.store import SHIPPED
 from tests.e2e.conftest import OUTSTATION
 from tests.edge.test_orders import pack_file, stage
 from tests.hq.running import RunningHq, enrol
-from tests.waiting import until
 
 SEED = 20261123
 KILLS = 12

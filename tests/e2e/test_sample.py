@@ -10,10 +10,10 @@ import httpx
 import msgspec
 import pytest
 
+from edge.bench.waiting import free_port, until
 from edge.site import read_site
 from edge.store.database import open_read_only
 from tests.e2e.conftest import OUTSTATION
-from tests.waiting import free_port, until
 
 
 def plays(folder: Path) -> set[tuple[str, str]]:

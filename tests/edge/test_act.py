@@ -10,12 +10,12 @@ from structlog.testing import capture_logs
 
 from edge.act.channels import Channels
 from edge.act.countdown import Countdown
+from edge.bench.waiting import until
 from edge.errors import JournalError
 from edge.events import Action, now_us
 from edge.site import Site
 from edge.store.journal import Conclusions, Journal
 from tests.records import an_action
-from tests.waiting import until
 
 MINUTE_US = 60_000_000
 

@@ -11,6 +11,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.bench.waiting import answers, free_port, until
 from edge.children import broker as site_broker
 from edge.errors import JournalError
 from edge.events import Event, Reading
@@ -23,7 +24,6 @@ from edge.sources.tap import Message
 from edge.store.journal import Journal, Refusal
 from edge.store.room import Room
 from edge.store.rows import select
-from tests.waiting import answers, free_port, until
 
 Publish = Callable[[str, object], None]
 TOPICS = (Topic(pattern="mine/{device}/telemetry"), Topic(pattern="spBv1.0/mine/#"))

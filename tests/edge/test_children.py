@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.waiting import until
+from edge.bench.waiting import until
 
 # A parent that is killed in the moment after it has started a child; the child says its number, if it comes to that.
 PARENT = """

@@ -3,8 +3,8 @@
 import threading
 import time
 
+from edge.bench.waiting import until
 from edge.perceive.crew import Crew
-from tests.waiting import until
 
 
 class Counted:

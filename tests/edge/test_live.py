@@ -18,13 +18,13 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from edge.bench.waiting import free_port, until
 from edge.daemon import Opened, open_site
 from edge.site import SAMPLE, make_site, read_site
 from edge.sources.ears import Ears
 from edge.sources.live import About, LiveCalls
 from edge.store import queries
 from edge.store.queries import CallRow
-from tests.waiting import free_port, until
 
 pytestmark = pytest.mark.speech
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge.bench.waiting import until
 from edge.errors import JournalError
 from edge.health import Readiness
 from edge.store.journal import Journal
@@ -20,7 +21,6 @@ from edge.upkeep import Upkeep
 from tests.edge.small_disk import needs_mount, small_disk, small_site
 from tests.figures import figure
 from tests.served import PATIENCE_S, Running, parts_of, running, served
-from tests.waiting import until
 
 NOTE = {"subject": "fan-2", "author": "Li Wei", "text": "squeaks", "key": "a1"}
 

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 
+from edge.bench.waiting import until
 from edge.events import Decision, Event
 from edge.site import Disk, Outbox, Site, SiteSettings
 from edge.sources.inbox import Inbox
@@ -25,7 +26,6 @@ from tests.edge.test_inbox import CSV, drop, recording
 from tests.records import AT
 from tests.served import PATIENCE_S, parts_of, served
 from tests.site_fixture import Filled, fill
-from tests.waiting import until
 
 NOTE = {"subject": "fan-2", "author": "Li Wei", "text": "squeaks", "key": "a1"}
 

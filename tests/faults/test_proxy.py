@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from edge.bench.waiting import free_port, until
 from tests.faults.proxy import Line, Proxy
-from tests.waiting import free_port, until
 
 
 @pytest.fixture

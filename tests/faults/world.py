@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 import httpx
 
+from edge.bench.waiting import answers
 from edge.site import make_site
 from tests.faults import headquarters
 from tests.faults.compare import Held, Truth, Verdict, judge
@@ -19,7 +20,6 @@ from tests.faults.hostile import Hostile
 from tests.faults.parts import OUTSTATION, Clock, Disk, Part
 from tests.faults.proxy import Line, Proxy
 from tests.faults.schedule import Fault
-from tests.waiting import answers
 
 SITE = "mine-7"
 SITE_DISK_MB, HQ_DISK_MB = 48, 96

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.firmware.broker import Broker
+from edge.bench.broker import Broker
 from tests.firmware.client import Client
 
 MESSAGES = 3_000

@@ -16,9 +16,9 @@ from typing import Self
 import apsw
 import msgspec
 
+from edge.bench.waiting import until
 from sync.litestream import PROGRAM, Litestream, read_target
 from sync.replica import Limits, State
-from tests.waiting import until
 
 DEADLINE_S = 30.0
 

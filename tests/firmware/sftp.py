@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.firmware.programs import program
-from tests.waiting import answers, free_port, until
+from edge.bench.programs import program
+from edge.bench.waiting import answers, free_port, until
 
 
 class SftpServer:

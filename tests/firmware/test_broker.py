@@ -7,7 +7,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.firmware.broker import Broker
+from edge.bench.broker import Broker
 from tests.firmware.client import Client
 
 PASSWORDS = {"outstation": "gateway's own", "pump-1": "one", "pump-2": "two"}

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.bench.waiting import until
 from edge.store.database import number
 from sync.replica import Limits
 from tests.firmware.replica import DEADLINE_S, Replica, assert_replicates, contents, folder_url, opened
 from tests.firmware.sftp import SftpServer
-from tests.waiting import until
 
 # SQLite's writers begin their log anew about once in so many of the writer's transactions.
 TRANSACTIONS_PER_LOG = 500

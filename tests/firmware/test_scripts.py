@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.firmware.programs import FIRMWARE, program
+from edge.bench.programs import FIRMWARE, program
 
 SCRIPTS = sorted(FIRMWARE.rglob("*.sh"))
 

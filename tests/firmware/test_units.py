@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.firmware.programs import FIRMWARE, program
+from edge.bench.programs import FIRMWARE, program
 
 UNITS = ("outstation.service", "outstation-link.service", "outstation-replica.service")
 # systemd's own measure of what a unit can reach, from 0 to 10: above 2 is more than ours need.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.waiting import free_port
+from edge.bench.waiting import free_port
 
 _SETTINGS = ("max_connections=40", "shared_buffers=128MB", "listen_addresses=127.0.0.1")
 

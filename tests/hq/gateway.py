@@ -11,10 +11,10 @@ import httpx
 import msgspec
 from click.testing import CliRunner
 
+from edge.bench.waiting import answers, free_port, until
 from edge.site import make_site
 from sync.cli import sync
 from tests.hq.running import OUTSTATION, RunningHq, enrol
-from tests.waiting import answers, free_port, until
 
 
 class Gateway:

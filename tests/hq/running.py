@@ -16,7 +16,7 @@ import msgspec
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.waiting import free_port, until
+from edge.bench.waiting import free_port, until
 
 OUTSTATION = [sys.executable, "-m", "edge.cli"]
 

@@ -15,6 +15,7 @@ import pytest
 import uuid_utils
 import zstandard
 
+from edge.bench.waiting import until
 from sync import keys
 from sync.envelope import MAX_ROWS, Row, open_header, pack
 from sync.protocol import Lane, State, StateTopic
@@ -23,7 +24,6 @@ from tests.hq.gateway import Gateway
 from tests.hq.running import MqttClient, RunningHq, enrol, make_site, start_link
 from tests.hq.wiretap import Wiretap
 from tests.sync.site_end import Journal
-from tests.waiting import until
 
 LAST_NUMBER = 2**62 - 1
 

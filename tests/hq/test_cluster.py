@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from edge.bench.waiting import free_port, until
 from tests.hq.running import OUTSTATION, enrol, feed, make_site, start_link
 from tests.sync.site_end import Journal
-from tests.waiting import free_port, until
 
 
 class Part:

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge.bench.waiting import until
 from sync.envelope import Row, pack
 from sync.hq.receiver import Brokers, Receiver
 from tests.faults.parts import Disk, can_mount
 from tests.hq.running import MqttClient, RunningHq, enrol, feed, make_site, start_link
 from tests.sync.site_end import Journal
-from tests.waiting import until
 
 ID = "01a20513-3cd0-7407-8f39-06b5c323947d"
 

@@ -3,9 +3,9 @@
 import threading
 from pathlib import Path
 
+from edge.bench.waiting import until
 from sync.link import MAX_UNHEARD, Arrived, Link, Plan, Received, Up, Word
 from tests.sync.site_end import Broker
-from tests.waiting import until
 
 MESSAGES = 2 * MAX_UNHEARD
 

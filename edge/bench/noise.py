@@ -8,11 +8,11 @@ import soundfile
 import vosk
 from numpy.typing import NDArray
 
+from edge.bench.figure import Figure
 from edge.errors import MissingPart
 from models.catalogue import read_catalogue, speech_pack_of
 from models.runtime.vosk import VoskModel
 from models.store import default_packs, find_pack
-from tests.bench.figure import Figure
 
 MUSIC = Path("/usr/share/asterisk/moh")
 RATE_HZ = 8_000

@@ -1,16 +1,16 @@
 """mosquitto with the configuration that ships, in a folder of its own and on a free port of loopback."""
 
 import getpass
-import os
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.firmware.programs import FIRMWARE, program
+from edge.bench.programs import FIRMWARE, program
+from edge.bench.waiting import answers, free_port
+from edge.errors import MissingPart
 
 DEADLINE_S = 10.0
 
@@ -22,7 +22,9 @@ class Broker:
     """
 
     def __init__(self, folder: Path, passwords: dict[str, str], site_settings: str = "") -> None:
-        self.port = _free_port()
+        if not FIRMWARE.is_dir():
+            raise MissingPart(f"{FIRMWARE} is not there; run this from a checkout, which has the broker's settings.")
+        self.port = free_port()
         self._folder = folder
         self._config = folder / "mosquitto.conf"
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,7 +65,7 @@ class Broker:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen([program("mosquitto"), "-c", str(self._config)], stderr=log)
         deadline_s = time.monotonic() + DEADLINE_S
-        while not _listens(self.port):
+        while not answers(self.port):
             assert self._process.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < deadline_s, (self._folder / "log").read_text()
             time.sleep(0.01)
@@ -74,14 +76,3 @@ class Broker:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == os.EX_OK

@@ -19,14 +19,14 @@ from pathlib import Path
 import apsw
 import numpy as np
 
+from edge.bench.broker import Broker
+from edge.bench.figure import Figure
+from edge.bench.memory import status_mb
+from edge.bench.processes import Spent
+from edge.bench.publisher import USER
+from edge.bench.site import running, sample_site
+from edge.bench.waiting import until
 from edge.store.database import number, open_read_only
-from tests.bench.figure import Figure
-from tests.bench.memory import status_mb
-from tests.bench.processes import Spent
-from tests.bench.publisher import USER
-from tests.bench.site import running, sample_site
-from tests.firmware.broker import Broker
-from tests.waiting import until
 
 CASES = os.environ.get("BENCH_CASES", "10x1,10x10,10x50,1000x1,1000x10,1000x50,10000x1,10000x10,10000x50")
 SECONDS = float(os.environ.get("BENCH_SECONDS", "12"))
@@ -109,7 +109,7 @@ def _measure(devices: int, readings: int) -> Iterator[Figure]:
 
 @contextmanager
 def publishing(port: int, devices: int, readings: int) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", "tests.bench.publisher", str(port), PASSWORDS[USER], str(devices), str(readings)]
+    command = [sys.executable, "-m", "edge.bench.publisher", str(port), PASSWORDS[USER], str(devices), str(readings)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:

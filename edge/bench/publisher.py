@@ -1,4 +1,4 @@
-"""Devices that publish as fast as they may: `python -m tests.bench.publisher PORT PASSWORD DEVICES READINGS`.
+"""Devices that publish as fast as they may: `python -m edge.bench.publisher PORT PASSWORD DEVICES READINGS`.
 
 A load generator and no more, so that it costs as little as it can of the cores that it shares with what is measured:
 packets of MQTT 3.1.1 at QoS 1 made before the start, in which only the time is written anew, to a bare socket. Each

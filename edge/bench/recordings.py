@@ -11,11 +11,11 @@ from pathlib import Path
 import soundfile
 import vosk
 
+from edge.bench.figure import Figure
+from edge.bench.site import OUTSTATION, sample_site
 from edge.site import SAMPLE
 from models.catalogue import read_catalogue, speech_pack_of
 from models.store import default_packs, find_pack
-from tests.bench.figure import Figure
-from tests.bench.site import OUTSTATION, sample_site
 
 COPIES = 3
 CHUNK_FRAMES = 4000

@@ -3,8 +3,8 @@
 import statistics
 from collections.abc import Iterator
 
-from tests.bench.figure import Figure
-from tests.bench.site import running, sample_site
+from edge.bench.figure import Figure
+from edge.bench.site import running, sample_site
 
 RUNS = 5
 TARGET_S = 3.0

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from edge.bench.figure import Figure
 from models import runtime
 from models.features.windows import FEATURES
 from models.store import default_packs, find_pack
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.text_labels import TextLabels
-from tests.bench.figure import Figure
 
 RUNS = 2000
 TARGET_MS = 5.0

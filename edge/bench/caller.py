@@ -16,9 +16,9 @@ PIECE_S = 0.06
 CHANNELS = ("agent", "customer")
 
 
-def sample_sound(seconds: float) -> tuple[NDArray[np.int16], int]:
-    """The beginning of the sample's call, agent and customer apart, and its rate in Hz."""
-    sound, rate_hz = soundfile.read(SAMPLE / "inbox" / "hoist-quote.flac", dtype="int16")
+def sample_sound(seconds: float, name: str = "hoist-quote.flac") -> tuple[NDArray[np.int16], int]:
+    """The beginning of one of the sample's calls, agent and customer apart, and its rate in Hz."""
+    sound, rate_hz = soundfile.read(SAMPLE / "inbox" / name, dtype="int16")
     return sound[: round(seconds * rate_hz)], rate_hz
 
 

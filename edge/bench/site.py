@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.waiting import free_port, until
+from edge.bench.waiting import free_port, until
 
 OUTSTATION = [sys.executable, "-m", "edge.cli"]
 

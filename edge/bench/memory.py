@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge.bench.figure import Figure
+from edge.bench.site import calls_waiting, running, sample_site
+from edge.bench.waiting import until
 from edge.site import SAMPLE
-from tests.bench.figure import Figure
-from tests.bench.site import calls_waiting, running, sample_site
-from tests.waiting import until
 
 IDLE_MB, WITH_ENGLISH_MB = 120, 400
 

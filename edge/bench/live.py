@@ -11,18 +11,15 @@ from typing import Any
 import httpx
 import msgspec
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
-from websockets.asyncio.client import connect
 
-from edge.site import SAMPLE
-from tests.bench.figure import Figure
-from tests.bench.site import running, sample_site
-from tests.waiting import free_port
+from edge.bench.caller import call, sample_sound
+from edge.bench.figure import Figure
+from edge.bench.site import running, sample_site
+from edge.bench.waiting import free_port
 
 CALLS = tuple(map(int, os.environ.get("BENCH_CALLS", "1 2 4 8").split()))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "120"))
-PIECE_S = 0.06
 RATE_HZ = 8_000
 CALLS_SPOKEN = ("hoist-quote.flac", "gas-complaint.wav")
 TARGETS_S = {"p95": 0.380, "p99": 0.500}
@@ -31,17 +28,17 @@ TARGET_CALLS = 4
 
 def measure() -> Iterator[Figure]:
     """The sample's two calls, both legs, paced as they were spoken, by so many callers at once who begin one by one."""
-    sounds = [soundfile.read(SAMPLE / "inbox" / name, SECONDS * RATE_HZ, dtype="int16")[0] for name in CALLS_SPOKEN]
+    sounds = [sample_sound(SECONDS, name)[0] for name in CALLS_SPOKEN]
     for calls in CALLS:
         with sample_site(inbox=False) as (folder, page):
             port = free_port()
             with (folder / "site.toml").open("a") as settings:
                 settings.write(f"[live]\nvosk_port = {port}\n")
             with running(folder, page) as (gateway, _):
-                asyncio.run(_call(port, 1, [sounds[0][: 12 * RATE_HZ]]))  # so that the model is loaded
+                asyncio.run(_calls(port, 1, [sounds[0][: 12 * RATE_HZ]]))  # so that the model is loaded
                 began_s, cpu_s = time.time(), _cpu_s(gateway.pid)
                 with _Screen(page) as screen:
-                    asyncio.run(_call(port, calls, sounds))
+                    asyncio.run(_calls(port, calls, sounds))
                     share = (_cpu_s(gateway.pid) - cpu_s) / (time.time() - began_s)
                     late_s = screen.late_s(began_s)
                     withdrawn = screen.withdrawn
@@ -74,29 +71,15 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def _call(port: int, calls: int, sounds: Sequence[NDArray[np.int16]]) -> None:
-    """So many calls with both legs, each a little later than the one before."""
-
+async def _calls(port: int, calls: int, sounds: Sequence[NDArray[np.int16]]) -> None:
+    """So many calls, each a little later than the one before."""
     name = time.time_ns()
 
-    async def leg(number: int, track: int) -> None:
+    async def one(number: int) -> None:
         await asyncio.sleep(0.7 * number)
-        channel = ("agent", "customer")[track]
-        query = f"/?call={name}-{number}&channel={channel}&customer={name}-{number}&language=en"
-        async with connect(f"ws://127.0.0.1:{port}{query}") as socket:
-            await socket.send(msgspec.json.encode({"config": {"sample_rate": RATE_HZ}}).decode())
-            sound = sounds[number % len(sounds)]
-            step = round(PIECE_S * RATE_HZ)
-            began_s = time.monotonic()
-            for first in range(0, len(sound), step):
-                due_s = began_s + (first + step) / RATE_HZ
-                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-                await socket.send(sound[first : first + step, track].tobytes())
-                await socket.recv()
-            await socket.send('{"eof" : 1}')
-            await socket.recv()
+        await call(port, f"{name}-{number}", sounds[number % len(sounds)], RATE_HZ)
 
-    await asyncio.gather(*(leg(number, track) for number in range(calls) for track in (0, 1)))
+    await asyncio.gather(*map(one, range(calls)))
 
 
 class _Screen:
