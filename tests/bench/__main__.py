@@ -1,7 +1,7 @@
 """`./build.sh bench [NAME…]`: what `outstation bench` measures, and what needs a development machine."""
 
 from edge.bench.cli import BENCHES, ON_REQUEST, command
-from tests.bench import fleet, floods, replica, soak, store, sync, week, wer
+from tests.bench import fleet, floods, peers, replica, soak, store, sync, week, wer
 
 DEVELOPMENT = {
     "wer": wer.measure,
@@ -13,6 +13,7 @@ DEVELOPMENT = {
     "week": week.measure,
     "soak": soak.measure,
     "floods": floods.measure,
+    "peers": peers.measure,
 }
 
-command({**BENCHES, **DEVELOPMENT}, ON_REQUEST | {"restore", "sync", "fleet", "week", "soak", "floods"})()
+command({**BENCHES, **DEVELOPMENT}, ON_REQUEST | {"restore", "sync", "fleet", "week", "soak", "floods", "peers"})()

@@ -163,7 +163,7 @@ def run(minutes: float, call_s: float) -> Soak:
         publisher = stack.enter_context(publishing(broker.port, DEVICES, READINGS))
         journal = open_read_only(folder / "data" / "journal.db")
         stack.callback(journal.close)
-        calibration = Run(journal, publisher)
+        calibration = Run(lambda: concluded(journal), publisher)
         calibration.keep_up(WARM_S)
         first, began_s = calibration.concluded, time.monotonic()
         calibration.keep_up(min(CALIBRATED_S, minutes * 6))
