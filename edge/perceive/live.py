@@ -137,6 +137,7 @@ class _Track:
             self._call.fail(missing=str(error))
         except ModelError as error:
             self._call.fail(fault=str(error))
+            self._stream = None
             self._leg.finish()
         return False
 
@@ -151,6 +152,7 @@ class _Track:
         if not pcm and not closes:
             if ended:
                 self._said(stream.close(), asked=True)
+                self._stream = None  # tens of megabytes, which are not to wait until Python finds this ring
                 self._leg.finish()
                 self._call.finished(self._leg)
             return False

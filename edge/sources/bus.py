@@ -34,6 +34,8 @@ BYTES_PER_COMMIT = 4 * 2**20  # of their payloads
 PUBLISH_WAIT_S = 5.0
 DISK_WAIT_S = 2.0
 TOPICS_KNOWN = 100_000
+ARRIVED_MOST = 4 * MESSAGES_PER_COMMIT  # that wait here; mosquitto sends beyond its window whoever is behind
+ARRIVED_WAIT_S = 1.0  # at most, so that the connection is kept alive
 UNKEPT_BYTES = 16 * 2**20  # of QoS 0 messages that wait here
 
 SPARKPLUG = f"{NAMESPACE}/".encode()
@@ -93,7 +95,7 @@ class Bus:
         """Take what has arrived, acknowledge it, and disconnect; the broker keeps the rest for the next start."""
         with self._something:
             self._stopping.set()
-            self._something.notify()
+            self._something.notify_all()
         self._worker.join()
         self._client.disconnect()
         self._client.loop_stop()
@@ -137,7 +139,10 @@ class Bus:
     def _on_messages(self, messages: Sequence[Message]) -> None:
         with self._something:
             self._arrived += [message for message in messages if self._is_wanted(message)]
-            self._something.notify()
+            self._something.notify_all()
+            self._something.wait_for(
+                lambda: len(self._arrived) < ARRIVED_MOST or self._stopping.is_set(), ARRIVED_WAIT_S
+            )
 
     def _is_wanted(self, message: Message) -> bool:
         if message.qos:
@@ -159,6 +164,7 @@ class Bus:
                 self._something.wait_for(lambda: self._arrived or self._stopping.is_set())
                 batch = self._arrived[: _how_many(self._arrived)]
                 del self._arrived[: len(batch)]
+                self._something.notify_all()
                 self._unkept_bytes -= sum(len(message.payload) for message in batch if not message.qos)
                 tap = self._tap
                 if not batch:

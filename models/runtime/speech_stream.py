@@ -6,7 +6,7 @@ a little before and behind. Its clock is therefore not that of the sound; the ti
 
 import bisect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -41,8 +41,11 @@ class Recogniser(Protocol):
 class SpeechStream:
     """Little-endian 16-bit mono sound to words. For one thread at a time."""
 
-    def __init__(self, recogniser: Recogniser, rate_hz: int) -> None:
-        self._recogniser = recogniser
+    def __init__(self, new: Callable[[], Recogniser], rate_hz: int, keeps_s: Callable[[], float]) -> None:
+        """`new` makes a recogniser; when it was given `keeps_s` of sound another one takes its place, in a silence."""
+        self._new = new
+        self._keeps_s = keeps_s
+        self._recogniser = new()
         self._rate_hz = rate_hz
         self._voice = Voice(rate_hz)
         self._before = b""
@@ -89,6 +92,8 @@ class SpeechStream:
         # The recogniser ends an utterance itself, and then still knows the voice; made to end it, it begins anew.
         if self._voice.quiet_s >= OVER_S and not self._recogniser.so_far():
             self._open, self._before = False, pcm
+            if self._given > self._keeps_s() * self._rate_hz:
+                self._recogniser, self._given, self._clocks = self._new(), 0, [(0, 0)]
 
     def _give(self, pcm: bytes, first: int) -> Iterator[Result]:
         """Give the recogniser sound that begins at a sample."""

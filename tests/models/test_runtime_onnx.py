@@ -136,7 +136,7 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path, capfd: pyte
     assert capfd.readouterr().err == ""
 
 
-def test_one_runtime_does_not_load_another() -> None:
+def test_a_runtime_loads_what_it_runs_on_and_no_other() -> None:
     script = (
         "import sys, models.runtime.{0}\n"
         "print(*sorted({{'onnxruntime', 'vosk', 'ai_edge_litert', 'tflite_runtime'}} & set(sys.modules)))"
@@ -152,7 +152,7 @@ def test_one_runtime_does_not_load_another() -> None:
         "speech": [],
         "onnx": ["onnxruntime"],
         "litert": ["ai_edge_litert"],
-        "vosk": ["vosk"],
+        "vosk": ["onnxruntime", "vosk"],  # voice is found by a network of its own
     }
 
 

@@ -48,12 +48,17 @@ def customer(sample_call: Path) -> NDArray[np.int16]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(sizes=st.lists(PIECE_S, min_size=1, max_size=20))
+@given(sizes=st.lists(PIECE_S, min_size=1, max_size=20), keeps_s=st.sampled_from([0.0, 8.0, 1e6]))
 def test_in_whatever_pieces_it_comes_the_times_are_those_of_the_sound(
-    customer: NDArray[np.int16], sizes: list[float]
+    customer: NDArray[np.int16], sizes: list[float], keeps_s: float
 ) -> None:
-    echo = Echo()
-    stream = SpeechStream(echo, RATE_HZ)
+    echoes: list[Echo] = []
+
+    def new() -> Echo:
+        echoes.append(Echo())
+        return echoes[-1]
+
+    stream = SpeechStream(new, RATE_HZ, lambda: keeps_s)
     results: list[Result] = []
     first = turn = 0
     while first < len(customer):
@@ -62,10 +67,11 @@ def test_in_whatever_pieces_it_comes_the_times_are_those_of_the_sound(
         first, turn = last, turn + 1
     results.append(stream.close())
     words = [word for result in results for word in result.words]
-    for word, pcm in zip(words, echo.given, strict=True):
+    heard = [pcm for echo in echoes for pcm in echo.given]
+    for word, pcm in zip(words, heard, strict=True):
         at = round(word.start_s * RATE_HZ)
         assert customer[at : at + len(pcm) // 2].tobytes() == pcm
-    assert sum(len(pcm) for pcm in echo.given) < customer.nbytes  # quiet is not decoded
+    assert sum(map(len, heard)) < customer.nbytes  # quiet is not decoded
     for result in results:
         told = json.loads(result.json)["result"]
         assert [(time["start"], time["end"]) for time in told] == [
@@ -77,16 +83,15 @@ def test_in_whatever_pieces_it_comes_the_times_are_those_of_the_sound(
 def test_noise_does_not_reach_the_recogniser(rate_hz: int) -> None:
     noise = np.random.default_rng(7)
     for loudness in (10, 300, 3_000):
-        echo = Echo()
-        stream = SpeechStream(echo, rate_hz)
-        stream.hear((noise.standard_normal(10 * rate_hz) * loudness).astype(np.int16).tobytes())
-        assert echo.given == []
+        stream = SpeechStream(Echo, rate_hz, lambda: 1e6)
+        assert stream.hear((noise.standard_normal(10 * rate_hz) * loudness).astype(np.int16).tobytes()) == []
+        assert stream.close().words == ()
         assert stream.so_far() is None
 
 
 def test_what_was_said_just_before_the_voice_was_noticed_is_heard_too(customer: NDArray[np.int16]) -> None:
     echo = Echo()
-    stream = SpeechStream(echo, RATE_HZ)
+    stream = SpeechStream(lambda: echo, RATE_HZ, lambda: 1e6)
     first = 0
     while not echo.given:
         stream.hear(customer[first : first + 160].tobytes())
