@@ -97,14 +97,13 @@ def measure_case(devices: int, readings: int) -> Iterator[Figure]:
 @contextmanager
 def publishing(port: int, devices: int, readings: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "edge.bench.publisher", str(port), PASSWORDS[USER], str(devices), str(readings)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            process.kill()
 
 
 class Run:
