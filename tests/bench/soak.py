@@ -310,9 +310,8 @@ class _Caller:
     def __init__(self, port: int, call_s: float) -> None:
         self._port = port
         self._sound, self._rate_hz = sample_sound(call_s)
-        self._stopping = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self.calls = 0
 
     def __enter__(self) -> Self:
@@ -320,20 +319,11 @@ class _Caller:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """The call under way is cut off."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        """The call under way goes on to its end."""
+        self._stopping.set()
         self._thread.join()
 
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        stopping = asyncio.create_task(self._stopping.wait())
-        while not stopping.done():
-            going_on = asyncio.create_task(call(self._port, f"soak-{self.calls}", self._sound, self._rate_hz))
-            await asyncio.wait([going_on, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if not going_on.done():
-                going_on.cancel()
-                await asyncio.wait([going_on])
-            else:
-                going_on.result()
-                self.calls += 1
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            asyncio.run(call(self._port, f"soak-{self.calls}", self._sound, self._rate_hz))
+            self.calls += 1
