@@ -24,10 +24,9 @@ def measure() -> Iterator[Figure]:
             part.rename(folder / "inbox" / path.name)
         until(lambda: calls_waiting(page) > 0, "a call was accepted", timeout_s=30)
         until(lambda: calls_waiting(page) == 0, "all calls are transcribed", timeout_s=300)
+        yield _figure("after the sample's calls, English model", status_mb(process.pid, "VmRSS"), WITH_ENGLISH_MB)
         time.sleep(REST_S)
-        yield _figure(
-            "at rest after the sample's calls, English model", status_mb(process.pid, "VmRSS"), WITH_ENGLISH_MB
-        )
+        yield _figure("at rest after them", status_mb(process.pid, "VmRSS"), None)
         yield _figure("peak under that load", status_mb(process.pid, "VmHWM"), None)
 
 

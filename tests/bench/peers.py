@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -80,8 +81,9 @@ def _node_red(devices: int, readings: int) -> Iterator[Figure]:
         Broker(Path(scratch, "mosquitto"), PASSWORDS, site_settings="autosave_interval 1000000\n") as broker,
         _running(Path(scratch, "node-red"), broker.port) as (process, out),
         publishing(broker.port, devices, readings) as publisher,
+        out.open("rb") as file,
     ):
-        lines = _Lines(out)
+        lines = _Lines(file)
         before = lines.count()
         run = Run(lambda: lines.count() - before, publisher)
         run.keep_up(WARM_S)
@@ -154,8 +156,8 @@ def _flow(broker_port: int, out: Path) -> list[dict[str, object]]:
 class _Lines:
     """How many lines a file has, as it grows."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._count = 0
 
     def count(self) -> int:

@@ -1,4 +1,4 @@
-"""A short soak: what `./build.sh soak` does for an hour, whose bounds are those of a daemon that has just begun."""
+"""A short soak: what `./build.sh soak` does for an hour, with a bound that a message kept for ever would break."""
 
 from pathlib import Path
 from statistics import median
@@ -6,21 +6,23 @@ from statistics import median
 from tests.bench.soak import lost_and_doubled, quarter, run
 
 MINUTES, CALL_S = 0.6, 6.0
-GROWN_MB = 150.0
-"""What a recogniser and the caches take in their first minute; only the hour tells a message that is kept for ever."""
-OPENED = 12
-"""Threads, and files, of pools that still fill."""
+MESSAGE_BYTES = 200
+"""Less than any part of a message that could be kept: its payload alone has 170 bytes, as a reading it has 1,000."""
+NOISE_MB = 8.0
+FILES_OF_A_CALL = 6  # its two legs: a socket, and the sound twice, for who writes and for who reads
 
 
-def test_all_arrives_once_and_little_is_held_while_calls_and_readings_come_and_go(packs: Path) -> None:
+def test_nothing_is_kept_of_what_came_and_went(packs: Path) -> None:
     soak = run(MINUTES, CALL_S)
     assert lost_and_doubled(soak) == (0, 0)
     assert soak.calls > 0
     assert soak.shown > 0
     assert soak.at_hq > 0
+    between = soak.rate * MINUTES * 60 / 2
     for process, samples in soak.samples.items():
         second, last = quarter(samples, 1), quarter(samples, 3)
         grown_mb = median(s.rss_mb for s in last) - median(s.rss_mb for s in second)
-        assert grown_mb < GROWN_MB, (process, [round(s.rss_mb) for s in samples])
-        assert median(s.threads for s in last) <= median(s.threads for s in second) + OPENED, process
-        assert median(s.files for s in last) <= median(s.files for s in second) + OPENED, process
+        assert grown_mb < NOISE_MB + between * MESSAGE_BYTES / 1e6, (process, [round(s.rss_mb) for s in samples])
+        assert max(s.threads for s in last) <= max(s.threads for s in second) + 3, process
+        # A call's sound is open until it is archived, which the second quarter has not seen yet: one call more is well.
+        assert min(s.files for s in last) <= min(s.files for s in second) + FILES_OF_A_CALL, process
