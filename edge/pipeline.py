@@ -39,8 +39,8 @@ WINDOWS_KEPT_EVERY_S = 300.0
 PACK_WAIT_S = 60.0
 ADOPT_WAIT_S = 20.0
 EARLY_WORDS = 4
-"""So many words somebody must have said before they are acted on."""
-EARLY_SURER = 0.5
+"""So many words somebody must have said before they are acted on in the middle of a sentence."""
+EARLY_SURER = 0.3
 """How far above its threshold, of the way to certain, a prediction in the middle of a sentence must be."""
 
 log = structlog.get_logger()
@@ -237,7 +237,7 @@ class Pipeline:
 
         What waits for a person is proposed now, what fires by itself when the sentence was heard to its end.
         """
-        if said.text.count(" ") + 1 < EARLY_WORDS:
+        if not paused and said.text.count(" ") + 1 < EARLY_WORDS:
             return
         turn = self._turns.setdefault((event.id, said.channel), _Turn())
         at = event.at + round(said.end_s * 1e6)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from edge.events import Event, Utterance
+from edge.memory import give_back
 from edge.metrics import Metrics
 from edge.perceive.crew import Crew
 from edge.perceive.heard import Heard, call_of, utterance
@@ -132,7 +133,10 @@ class _Track:
         try:
             if self._stream is None:
                 self._stream = self._open()
-            return self._hear(self._stream)
+            more = self._hear(self._stream)
+            if self._leg.finished:  # only here nobody has the stream any more
+                give_back()
+            return more
         except PackMissing as error:
             self._call.fail(missing=str(error))
         except ModelError as error:

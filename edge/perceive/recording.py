@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge.events import Event, Utterance
+from edge.memory import give_back
 from edge.metrics import Metrics
 from edge.perceive.heard import Heard, call_of, utterance
 from models.errors import ModelError, PackMissing
@@ -63,7 +64,10 @@ class Recording:
                 position_s += len(chunk) / rate_hz
                 self._metrics.speech.inc(len(chunk) / rate_hz)
                 yield True
-            self._merger.end(channel, self._said([stream.close()]))
+            closed = [stream.close()]
+            del stream  # tens of megabytes
+            give_back()
+            self._merger.end(channel, self._said(closed))
             if position_s > self._start_s:
                 self._metrics.real_time.observe(took_s / (position_s - self._start_s))
         except PackMissing as error:

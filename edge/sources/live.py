@@ -67,6 +67,7 @@ class LiveCalls:
         self._language = language
         self._calls: dict[str, _GoingOn] = {}
         self._registered: dict[UUID, About] = {}
+        self._left: list[Leg] = []  # since their sound was last brought to the disk
         self._joining = asyncio.Lock()
         self._full = ""
 
@@ -150,6 +151,7 @@ class LiveCalls:
         call = self._call_of(leg)
         call.legs.discard(leg)
         leg.end()
+        self._left.append(leg)
         self._sound.changed(call.event.id)
         log.info("a leg ends", call=call.event.id, channel=leg.info.channel, seconds=round(leg.duration_s, 1))
         if not call.legs:
@@ -169,9 +171,8 @@ class LiveCalls:
             self._full = self._room.full()
             for call in self._calls.values():
                 self._look_at_pace(call)
-            for leg in [leg for call in self._calls.values() for leg in call.legs]:
-                if leg.ended:  # meanwhile; its file may be closed
-                    continue
+            legs, self._left = [*self._left, *(leg for call in self._calls.values() for leg in call.legs)], []
+            for leg in legs:
                 try:
                     await asyncio.to_thread(leg.sync)
                 except OSError as fault:

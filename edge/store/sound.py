@@ -54,7 +54,8 @@ class Leg:
     """One speaker's sound: 16-bit little-endian mono. One thread appends, another reads and says what it heard."""
 
     def __init__(self, folder: Path, info: LegInfo, *, ended: bool) -> None:
-        """Opens the leg's file in `folder`, making it if there is none; an `ended` one takes no more.
+        """Opens the leg's file in `folder`, making it if there is none; an `ended` one takes no more, and is open for
+        reading only.
 
         Raises OSError.
         """
@@ -64,9 +65,12 @@ class Leg:
         """Whether all of it was heard."""
         self._path = folder / f"{info.name}.pcm"
         self._file = self._path.open("ab", buffering=0)
+        if ended:
+            self._file.close()
         self._reader = os.open(self._path, os.O_RDONLY)
         self._size = self._path.stat().st_size
         self._bounds: deque[tuple[int, bool]] = deque()
+        self._syncing = threading.Lock()
         self._lock = threading.Lock()
         self._finals: deque[Said] = deque()
         self._newest = Said(0, "")
@@ -96,8 +100,15 @@ class Leg:
         self.ended = True
 
     def sync(self) -> None:
-        """Have what was appended on the disk."""
-        os.fdatasync(self._file.fileno())
+        """Have what was appended on the disk; of a leg that has ended that is all of it, and its file is closed for
+        writing. Raises OSError."""
+        with self._syncing:
+            if self._file.closed:
+                return
+            ended = self.ended
+            os.fdatasync(self._file.fileno())
+            if ended:
+                self._file.close()
 
     def tell(self, on_heard: Callable[[], None]) -> None:
         """Call this whenever more was heard, in the thread that hears."""
@@ -157,7 +168,8 @@ class Leg:
 
     def close(self) -> None:
         """Release the files."""
-        self._file.close()
+        with self._syncing:
+            self._file.close()
         os.close(self._reader)
 
 

@@ -18,9 +18,9 @@ RATES_HZ = (8_000, 16_000)  # what the model hears; other sound is brought to th
 WINDOW_S = 0.032
 CONTEXT_S = 0.004
 """So much of the window before it hears again."""
-BEGINS, GOES_ON = 0.3, 0.2
-"""How probable it must be that a window is voice for somebody to begin to speak, and for him to go on: low, because a
-word that is missed beside a machine costs more than a second of noise that is decoded."""
+PROBABLE = 0.3
+"""How probable it must be that a window is voice: low, because a word that is missed beside a machine costs more than a
+second of noise that is decoded."""
 
 
 class Voice:
@@ -50,9 +50,9 @@ class Voice:
         while len(self._waiting) >= self._context + self._window:
             probability = self._probability(self._waiting[: self._context + self._window])
             self._waiting = self._waiting[self._window :]
-            if probability >= BEGINS:
+            if probability >= PROBABLE:
                 spoken, self._quiet = True, 0
-            elif self._quiet or probability < GOES_ON:
+            else:
                 self._quiet += 1
         return spoken
 

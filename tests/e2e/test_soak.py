@@ -9,7 +9,7 @@ MINUTES, CALL_S = 0.6, 6.0
 MESSAGE_BYTES = 200
 """Less than any part of a message that could be kept: its payload alone has 170 bytes, as a reading it has 1,000."""
 NOISE_MB = 8.0
-FILES_OF_A_CALL = 6  # its two legs: a socket, and the sound twice, for who writes and for who reads
+FILES_OF_A_CALL = 2  # the sound of its two legs
 
 
 def test_nothing_is_kept_of_what_came_and_went(packs: Path) -> None:

@@ -99,3 +99,15 @@ def test_a_leg_that_nobody_can_read_holds_up_no_other(tmp_path: Path) -> None:
     (tmp_path / "call" / "agent-0.json").write_bytes(b'{"chan')
     with closing(LiveSound(tmp_path, lambda _: None)) as after:
         assert [leg.info.channel for leg in after.legs("call")] == ["customer"]
+
+
+def test_a_leg_that_has_ended_holds_no_file_for_writing_once_it_is_on_the_disk(leg: Leg) -> None:
+    leg.append(b"ab" * 10)
+    leg.sync()
+    assert leg.append(b"cd") == 22
+    leg.end()
+    leg.sync()
+    leg.sync()
+    assert leg.chunk(10, 1) == b"cd"
+    with pytest.raises(ValueError, match="closed"):
+        leg.append(b"ef")

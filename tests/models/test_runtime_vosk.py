@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+from vosk import KaldiRecognizer
 
 from models.errors import InputInvalid, PackInvalid
 from models.features.audio import read_chunks
@@ -135,6 +137,28 @@ def test_at_a_pause_the_sentence_is_known_at_once(
             at_pause.append(((first + 160) / RATE_HZ, said.words))
     known_s = next(at_s for at_s, texts in at_pause if list(texts) == [word.text for word in utterance])
     assert known_s - utterance[-1].end_s < 0.35  # seconds of the sound, whatever the machine
+
+
+def test_a_recogniser_that_gives_way_to_a_new_one_loses_no_word(
+    model: VoskModel, sample_call: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = next(read_chunks(sample_call, 0.0, 60.0))[:, 1]
+    before = heard(model.stream(RATE_HZ), customer)
+    begun = []
+
+    def recognizer(*given: object) -> object:
+        begun.append(given)
+        return KaldiRecognizer(*given)
+
+    monkeypatch.setattr("models.runtime.vosk.vosk.KaldiRecognizer", recognizer)
+    monkeypatch.setattr("models.runtime.vosk.KEPT_S", 5.0)
+    after = heard(model.stream(RATE_HZ), customer)
+    assert len(begun) > 2
+    assert all(first.end_s <= then.start_s + 0.05 for first, then in pairwise(after))
+    wrong = Levenshtein.distance([word.text for word in before], [word.text for word in after])
+    assert wrong < 0.1 * len(before)  # it begins anew to learn the voice; a lost utterance would be more
+    for word in before:
+        assert any(abs(word.start_s - other.start_s) < 0.5 for other in after), word
 
 
 def test_silence_says_nothing(model: VoskModel) -> None:
