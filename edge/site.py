@@ -65,7 +65,7 @@ class Live(Settings, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     vosk_port: int | None = None
     audiosocket_port: int | None = None
-    most_legs: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+    most_legs: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     longest_minutes: Annotated[float, msgspec.Meta(gt=0)] = 240.0
     silent_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     rejoin_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0

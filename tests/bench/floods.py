@@ -1,9 +1,9 @@
 """What the daemon holds in memory while somebody misbehaves, and what the well-behaved beside him notice of it.
 
 Each case has a daemon of its own that has heard a call already, so that the model is loaded: that is its baseline. A
-flood may take `MOST_MB` more: with the model (300 MB) and the calls that two cores can hear (70 MB a leg) that stays
-below the 1,200 MB that the shipped unit grants. Environment: BENCH_CASES (names, with commas), BENCH_CHART (a file: the
-curves are drawn there).
+flood may take `MOST_MB` more, and each leg that is heard `LEG_MB`: with the model and as many legs as are taken that
+stays below the 1,200 MB that the shipped unit grants. Environment: BENCH_CASES (names, with commas), BENCH_CHART (a
+file: the curves are drawn there).
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import apsw
@@ -33,11 +33,12 @@ from edge.bench.memory import status_mb
 from edge.bench.publisher import USER
 from edge.bench.site import running, sample_site
 from edge.bench.waiting import free_port, until
+from edge.site import Live
 from edge.store.database import number, open_read_only
 from tests.bench.chart import Curve, draw
 
 CHART = os.environ.get("BENCH_CHART", "")
-MOST_MB = 150.0
+MOST_MB, LEG_MB = 150.0, 35.0
 SETTLED_S = 12.0  # a sweep gives back what is free every ten seconds
 BESIDE_S = 25.0
 SAMPLE_S, LOOK_S = 0.1, 0.005
@@ -82,7 +83,9 @@ def measure() -> Iterator[Figure]:
 
 
 def _figures(case: str, course: Course) -> Iterator[Figure]:
-    above = max(mb for _, mb in course.curve)
+    above, most_mb = max(mb for _, mb in course.curve), MOST_MB
+    if CASES[case] is five_hundred_calls:
+        most_mb += LEG_MB * Live().most_legs
     yield Figure(bench="floods", case=case, metric="memory before", value=course.before_mb, unit="MB")
     yield Figure(
         bench="floods",
@@ -90,8 +93,8 @@ def _figures(case: str, course: Course) -> Iterator[Figure]:
         metric="highest above it",
         value=above,
         unit="MB",
-        target=f"≤ {MOST_MB:g} MB",
-        ok=above <= MOST_MB,
+        target=f"≤ {most_mb:g} MB",
+        ok=above <= most_mb,
     )
     for name, part in {"p50": 50, "p99": 99}.items():
         value = float(np.percentile(course.waits_ms, part))
@@ -265,15 +268,19 @@ def a_broker_that_vanishes(gateway: Gateway) -> tuple[list[float], int, dict[str
         gateway.broker.kill()
         await asyncio.sleep(AWAY_S)
         gateway.broker.start()
-        began_s = time.monotonic()
-        await asyncio.to_thread(backlog)
-        return {"backlog taken after, s": time.monotonic() - began_s}
+        return await asyncio.to_thread(backlog)
 
-    def backlog() -> None:
-        with publishing(gateway.broker.port, BACKLOG_DEVICES, 1) as publisher:
-            _let(publisher, BACKLOG)
-            with open_read_only(Path(gateway.journal.filename)) as journal:
+    def backlog() -> dict[str, float]:
+        with closing(open_read_only(Path(gateway.journal.filename))) as journal:
+            began_s = time.monotonic()
+            with _client(gateway.broker.port, "probe") as client:  # this broker has forgotten who subscribed
+                until(lambda: _found(client, journal), "the gateway has found the broker again", 60)
+            found_s = time.monotonic()
+            with publishing(gateway.broker.port, BACKLOG_DEVICES, 1) as publisher:
+                _let(publisher, BACKLOG)
                 until(lambda: _taken(journal) >= BACKLOG, "the backlog is concluded", 300)
+            rate = BACKLOG / (time.monotonic() - found_s)
+            return {"found again after, s": found_s - began_s, "backlog, messages/s": rate}
 
     waits_ms, unanswered, told = asyncio.run(_beside_a_call(gateway.live_port, away))
     return waits_ms, unanswered + BACKLOG - _taken(gateway.journal), told
@@ -289,7 +296,7 @@ def _beside_a_device(gateway: Gateway) -> Iterator[list[float]]:
         last_us = 0
         with (
             _client(gateway.broker.port, "beside") as client,
-            open_read_only(Path(gateway.journal.filename)) as journal,
+            closing(open_read_only(Path(gateway.journal.filename))) as journal,
         ):
             due_s = time.monotonic()
             while not stopping.wait(LOOK_S):
@@ -327,6 +334,12 @@ def _let(publisher: "subprocess.Popen[bytes]", messages: int) -> None:
     assert publisher.stdin is not None
     publisher.stdin.write(b"%d\n" % messages)
     publisher.stdin.flush()
+
+
+def _found(client: mqtt.Client, journal: apsw.Connection) -> bool:
+    client.publish(f"mine/{USER}/probe", b'{"t":1.5}', qos=1)
+    time.sleep(0.2)
+    return number(journal, "SELECT count(*) FROM devices WHERE device = 'probe'") > 0
 
 
 def _taken(journal: apsw.Connection) -> int:
