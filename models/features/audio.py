@@ -91,7 +91,7 @@ def _decoded(path: Path, first: int, chunk: int, info: AudioInfo) -> Iterator[ND
             if not np.isfinite(sound).all():
                 raise InputInvalid(f"{path.name} is damaged: it holds samples that are not numbers.")
             left -= len(sound)
-            yield np.clip(np.rint(sound * 32768.0), -32768, 32767).astype(np.int16)
+            yield np.minimum(np.rint(np.clip(sound, -1.0, 1.0) * 32768.0), 32767).astype(np.int16)
 
 
 def _resampled(chunks: Iterator[NDArray[np.int16]], info: AudioInfo, rate_hz: int) -> Iterator[NDArray[np.int16]]:

@@ -19,15 +19,8 @@ FEATURE_SETTINGS = "conf/mfcc.conf"
 FEATURE_OPTIONS = ("--dither=0", "--allow-upsample=true", "--allow-downsample=true")
 
 DECODER_SETTINGS = "conf/model.conf"
-DECODER_OPTIONS = (
-    # Frames decoded together: the maker's 20 make a word wait a tenth of a second longer, 6 cost a quarter more work.
-    "--frames-per-chunk=10",
-    # So much silence ends an utterance, the less the surer it is that a sentence has ended. The maker's 0.5, 0.75 and
-    # 1.0 make it end a third of a second later, and no word is heard better for it.
-    "--endpoint.rule2.min-trailing-silence=0.3",
-    "--endpoint.rule3.min-trailing-silence=0.5",
-    "--endpoint.rule4.min-trailing-silence=0.8",
-)
+# Frames decoded together: the maker's 20 make a word wait a tenth of a second longer, 6 cost a quarter more computing.
+DECODER_OPTIONS = ("--frames-per-chunk=10",)
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True):
