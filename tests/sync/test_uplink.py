@@ -52,6 +52,15 @@ def state_of(site: SiteEnd) -> LinkState:
     return state
 
 
+def stuck_of(site: SiteEnd) -> set[int]:
+    linkdb = LinkDb.read(site.data / "link.db")
+    if linkdb is None:
+        return set()
+    rows = linkdb.stuck()
+    linkdb.close()
+    return {row.seq for row in rows}
+
+
 def test_every_row_of_every_lane_arrives_once_and_is_remembered(site: SiteEnd, hq: HqEnd, journal: Journal) -> None:
     for lane in ("now", "day", "bulk"):
         journal.add(lane, 2500)
@@ -154,11 +163,8 @@ def test_a_row_that_can_never_travel_holds_up_no_other(site: SiteEnd, hq: HqEnd,
     site.start()
     expected = {place: id for place, id in journal.ids().items() if place[2] not in (5, 21)}
     eventually(lambda: hq.rows == expected)
-    eventually(lambda: state_of(site).reason)
-    linkdb = LinkDb.read(site.data / "link.db")
-    assert linkdb is not None
-    assert {row.seq for row in linkdb.stuck()} == {5, 21}
-    linkdb.close()
+    eventually(lambda: stuck_of(site) == {5, 21})
+    assert state_of(site).reason
 
 
 def test_what_is_gone_travels_in_the_place_of_the_rows(site: SiteEnd, hq: HqEnd, journal: Journal) -> None:
