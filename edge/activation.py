@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.events import OrderKind
+from edge.events import GATEWAY, OrderKind
 from edge.site import Site
 from edge.store.placing import put_in_place
 from models import store
@@ -26,7 +26,8 @@ MOST_STARTS = 4
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """An order in force for the first time, and who wanted it so. `starts` counts the gateway's starts since, `failed`
-    says why it is taken back ('' as long as it is not), `earlier` names the pack that was installed before ('': none).
+    says why it is taken back ('' as long as it is not) and `failed_by` who wanted that, `earlier` names the pack that
+    was installed before ('': none).
     """
 
     order: str
@@ -35,6 +36,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     starts: int = 0
     failed: str = ""
+    failed_by: str = GATEWAY
     earlier: str = ""
 
 
@@ -76,10 +78,16 @@ class Activation:
             except (OSError, ModelError) as error:
                 self.take_back(f"It could not be put into force: {error}")
 
-    def take_back(self, reason: str) -> None:
+    def take_back(self, reason: str, by: str = GATEWAY) -> None:
         """Put back what was there before, in one sentence why. The trial stays until `end`, so that it is reported."""
         assert self.trial is not None
-        self._write(msgspec.structs.replace(self.trial, failed=reason))
+        self._write(msgspec.structs.replace(self.trial, failed=reason, failed_by=by))
+        self._put_back()
+
+    def reverse(self, trial: Trial, reason: str, by: str) -> None:
+        """Put back what was there before an order that had proven itself: somebody does not want it any more."""
+        earlier = store.previous(self._site.packs, trial.name) if trial.kind == "pack" else ""
+        self._write(msgspec.structs.replace(trial, failed=reason, failed_by=by, earlier=earlier))
         self._put_back()
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ from sync.errors import SyncError
 
 LAZY = {
     "bench": "edge.bench.cli:bench",
-    "models": "models.cli:models",
+    "models": "edge.packs:models",
     "score": "models.score:score",
     "transcribe": "models.cli:transcribe",
     "restore": "sync.restore:restore",

@@ -19,7 +19,7 @@ GATEWAY = "gateway"
 State = Literal["proposed", "accepted", "declined", "fired", "expired", "withdrawn", "done", "failed"]
 ChannelName = Literal["card", "device", "webhook"]
 OrderKind = Literal["playbook", "vocabulary", "pack", "request"]
-OrderState = Literal["staged", "waiting", "refused", "active", "rolled_back", "fulfilled"]
+OrderState = Literal["staged", "waiting", "shadow", "refused", "active", "rolled_back", "fulfilled"]
 
 
 def new_id() -> str:
@@ -238,7 +238,8 @@ class Order(Record, frozen=True, kw_only=True):
     """A change of the state of an order from HQ: a playbook, vocabulary or pack that HQ sent, or a request. `by` is
     `hq`, a person, or the gateway.
 
-    staged → waiting → active → rolled_back; refused from staged or waiting; a request goes from staged to fulfilled.
+    staged → waiting → active → rolled_back; refused from staged or waiting; a pack may be in the shadow of the one in
+    use between waiting and active; a request goes from staged to fulfilled.
     """
 
     order_id: str

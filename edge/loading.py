@@ -3,31 +3,39 @@ HQ changes it."""
 
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
+import structlog
 
 from edge.decide.playbook import Playbook, read_playbook
 from edge.errors import PlaybookGap, SettingsError
 from edge.infer import Infer
+from edge.shadow import Shadows
 from edge.site import Site
 from models import runtime
-from models.errors import PackInvalid, PackMissing
+from models.errors import ModelError, PackInvalid, PackMissing
 from models.pack import Pack
-from models.store import default_packs, find_pack
+from models.store import default_packs, find_pack, shadow_of
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.text_labels import TextLabels
 
 OPENING_S = 120.0
 """How long a pack may take to be opened."""
 
+T = TypeVar("T", TextLabels, DeviceAnomaly)
+log = structlog.get_logger()
+
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A playbook and packs that fit each other; `infer` has the packs ready to run."""
+    """A playbook and packs that fit each other; `infer` has the packs ready to run, `shadows` those in their shadow."""
 
     playbook: Playbook
     packs: tuple[Pack, ...]
     infer: Infer
+    shadows: Shadows
 
     @property
     def versions(self) -> list[tuple[str, str]]:
@@ -47,7 +55,22 @@ def load(site: Site) -> Loaded:
         playbook.check_covers(pack.manifest.name, pack.manifest.labels)
     texts = [TextLabels(runtime.load(pack)) for pack in of_calls]
     devices = [DeviceAnomaly(runtime.load(pack)) for pack in of_devices]
-    return Loaded(playbook=playbook, packs=(*of_calls, *of_devices), infer=Infer(texts, devices))
+    shadows = Shadows(_in_shadow(site, texts, TextLabels), _in_shadow(site, devices, DeviceAnomaly))
+    return Loaded(playbook=playbook, packs=(*of_calls, *of_devices), infer=Infer(texts, devices), shadows=shadows)
+
+
+def _in_shadow(site: Site, packs: Sequence[T], task: Callable[[runtime.Model], T]) -> list[tuple[T, T]]:
+    """Each pack in use that has another in its shadow, with that. One that does not open is left out: what only watches
+    must not keep the gateway from starting."""
+    pairs = []
+    for pack in packs:
+        try:
+            shadow = shadow_of(site.packs, pack.name)
+            if shadow is not None:
+                pairs.append((pack, task(runtime.load(shadow))))
+        except ModelError as error:
+            log.warning("a pack cannot run in shadow", pack=pack.name, reason=str(error))
+    return pairs
 
 
 def find(site: Site, name: str) -> Pack:
@@ -58,10 +81,15 @@ def find(site: Site, name: str) -> Pack:
         return find_pack(name, default_packs())
 
 
+def used_packs(site: Site) -> tuple[str, ...]:
+    """The names of the packs that the site predicts with."""
+    return (*site.settings.calls.packs, *site.settings.devices.packs)
+
+
 def check_playbook(site: Site, path: Path) -> None:
     """Whether the gateway could run with another playbook. Raises SettingsError, PlaybookGap or ModelError."""
     playbook = read_playbook(path)
-    for name in (*site.settings.calls.packs, *site.settings.devices.packs):
+    for name in used_packs(site):
         playbook.check_covers(name, find(site, name).manifest.labels)
 
 

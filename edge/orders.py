@@ -1,7 +1,8 @@
-"""What HQ sends: playbooks, vocabularies, packs and requests, from where the link has staged them to their end.
+"""What HQ sends or a person brings: playbooks, vocabularies, packs and requests, from where they are staged to the end.
 
     staged ─▶ waiting ─▶ active ─▶ rolled_back      a playbook, a vocabulary or a pack
-       │         └─────▶ rolled_back, refused
+       │         ├─────▶ rolled_back, refused
+       │         └─▶ shadow ─▶ as from waiting       a pack that runs beside the one in use
        └─▶ refused, fulfilled                       a request
 
 Every change is a record in the journal, which tells HQ. What is checked is held against the site as it is, and again
@@ -26,15 +27,30 @@ import structlog
 
 from edge.activation import PROVEN_S, Activation, Trial
 from edge.errors import Conflict, OutstationError
-from edge.events import GATEWAY, Audio, Call, Event, Order, OrderKind, OrderState, boot_id, mono_us, now_us
-from edge.loading import check_pack, check_playbook, current
+from edge.events import (
+    GATEWAY,
+    Audio,
+    Call,
+    Event,
+    Order,
+    OrderKind,
+    OrderState,
+    boot_id,
+    mono_us,
+    new_id,
+    now_us,
+)
+from edge.loading import check_pack, check_playbook, current, used_packs
 from edge.site import Site
+from edge.store.comparisons import Comparison, compare
 from edge.store.database import number
 from edge.store.journal import Journal
+from edge.store.placing import put_in_place
 from edge.vocabulary import read_vocabulary
 from models import store
 from models.errors import ModelError, PackMissing
 from models.pack import MANIFEST
+from models.signing import makers
 
 LOOK_S = 1.0
 MOST_TEXT_BYTES = 1 << 20
@@ -44,13 +60,14 @@ HQ = "hq"
 
 _NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENDED: frozenset[OrderState] = frozenset({"refused", "active", "rolled_back", "fulfilled"})
+_WAITING: frozenset[OrderState] = frozenset({"waiting", "shadow"})
 
 log = structlog.get_logger()
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
     """An order as the link has staged it (offer.json). `at` is HQ's clock when it offered, `activate_at` when it takes
-    effect by itself; None: when a person agrees."""
+    effect by itself; None: when a person agrees. `by` is HQ, or the person who brought it to the gateway."""
 
     order: str
     kind: OrderKind
@@ -58,6 +75,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     at: int
     activate_at: int | None = None
+    by: str = HQ
 
 
 class HqClock(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,11 +188,51 @@ class Orders:
             self._clean(order)
         return self._viewed(order_id)
 
+    def shadow(self, order_id: str, by: str, remark: str = "") -> OrderView:
+        """Somebody wants a pack that waits to run beside the one in use, on the same events; nothing is done with what
+        it says but to compare it. Raises Conflict when it does not wait or is no pack."""
+        with self._lock:
+            order = self._waiting(order_id)
+            if order.kind != "pack" or order.name not in used_packs(self._site):
+                raise Conflict("Only another version of a pack that is in use here can run in its shadow.")
+            with store.writing(self._site.packs):
+                store.shadow(self._site.packs, order.order)
+            self._adopt()
+            self._note(order, "shadow", by, remark)
+        return self._viewed(order_id)
+
+    def comparison(self, order_id: str) -> Comparison | None:
+        """What a pack that ran in the shadow said beside the one in use; None if none of its name did."""
+        order = self._staged(order_id)
+        return None if order is None else compare(self._journal.readers.connection(), order.name)
+
+    def roll_back(self, order_id: str, by: str, remark: str = "") -> OrderView:
+        """Somebody wants back what was there before an order that is in force. Raises Conflict when it is not in force,
+        or a newer one of its kind came after it."""
+        with self._lock:
+            order, state = self._staged(order_id), self._state(order_id)
+            if order is None or state != "active":
+                raise Conflict("This order is not in force; reload the list.")
+            if self._newer(order):
+                raise Conflict("A newer one is in force or waits; roll that back or decline it first.")
+            trial = self._activation.trial
+            if trial is not None and trial.order != order.order:
+                raise Conflict(f"Another order is being tried out; try again in {PROVEN_S:.0f} seconds.")
+            if trial is None:
+                trial = Trial(order=order.order, kind=order.kind, name=order.name, by=by)
+                self._activation.reverse(trial, remark or "It is not wanted any more.", by)
+            else:
+                self._activation.take_back(remark or "It is not wanted any more.", by)
+            self._adopt()
+            self._note(order, "rolled_back", by, remark)
+            self._end(order)
+        return self._viewed(order_id)
+
     def _waiting(self, order_id: str) -> Staged:
         order, state = self._staged(order_id), self._state(order_id)
         if order is None or state is None:
             raise Conflict(f"There is no order {order_id}; reload the list.")
-        if state != "waiting":
+        if state not in _WAITING:
             raise Conflict(f"This order is {state} already; reload the list.")
         return order
 
@@ -214,7 +272,7 @@ class Orders:
         if trial.failed:
             self._activation.take_back(trial.failed)
             if state != "rolled_back":
-                self._note(order, "rolled_back", GATEWAY, trial.failed)
+                self._note(order, "rolled_back", trial.failed_by, trial.failed)
             self._end(order)
         elif state != "active":  # the last run was killed before it could say so
             self._note(order, "active", trial.by)
@@ -228,7 +286,7 @@ class Orders:
     def _advance(self, order: Staged) -> None:
         state = self._state(order.order)
         if state is None:
-            self._note(order, "staged", HQ)
+            self._note(order, "staged", order.by)
             state = "staged"
         if state == "staged":
             try:
@@ -243,19 +301,21 @@ class Orders:
             else:
                 self._note(order, "waiting", GATEWAY)
             state = self._state(order.order)
-        if state == "waiting":
+        if state in _WAITING:
             newer = self._newer(order)
             if newer:
-                self._note(order, "refused", GATEWAY, f"HQ sent a newer one: {newer}.")
+                self._note(order, "refused", GATEWAY, f"A newer one came: {newer}.")
             elif self._activation.trial is None and self._is_due(order):
-                self._activate(order, HQ)
+                self._activate(order, order.by)
             state = self._state(order.order)
         trial = self._activation.trial
         if state in _ENDED and (trial is None or trial.order != order.order):
             self._clean(order)
 
     def _is_due(self, order: Staged) -> bool:
-        return order.activate_at is not None and is_due(order.activate_at, self._clock(order), now_us())
+        if order.activate_at is None:
+            return False
+        return order.by != HQ or is_due(order.activate_at, self._clock(order), now_us())
 
     def _clock(self, order: Staged) -> HqClock:
         try:
@@ -272,7 +332,7 @@ class Orders:
                 if other.order_id > order.order
                 and other.kind == order.kind
                 and (order.kind != "pack" or other.name == order.name)
-                and other.state in ("waiting", "active")
+                and other.state in ("waiting", "shadow", "active")
             ),
             "",
         )
@@ -308,14 +368,18 @@ class Orders:
         pack = store.staged(self._site.packs, order.order)
         if pack is None:
             with store.writing(self._site.packs):
-                pack = store.stage(content, self._site.packs, order.order)
+                pack = store.stage(content, self._site.packs, order.order, self._makers(order))
         try:
             if pack.manifest.name != order.name:
-                raise Conflict(f"HQ sent it as {order.name!r}, and it calls itself {pack.manifest.name!r}.")
+                raise Conflict(f"It was sent as {order.name!r}, and it calls itself {pack.manifest.name!r}.")
             check_pack(self._site, pack)
         except (OutstationError, ModelError):
             store.drop(self._site.packs, order.order)
             raise
+
+    def _makers(self, order: Staged) -> dict[str, str] | None:
+        """Who may have signed a pack; anybody if it came under HQ's seal."""
+        return None if order.by == HQ else makers(self._site.packs)
 
     def _sound(self, order: Staged, content: Path) -> tuple[str, Path]:
         """The call that is asked for, and its file. Raises Conflict."""
@@ -414,6 +478,21 @@ class Orders:
         )
         self._journal.note_order(noted).result()
         log.info("order", order=order.order, kind=order.kind, state=state, by=by, remark=remark)
+
+
+def bring(site: Site, file: Path, kind: OrderKind, name: str, by: str, *, at_once: bool = False) -> str:
+    """Stage a file that a person brought as HQ's orders are staged, for the gateway to check and ask about, or
+    (`at_once`) to check and put into force; gives the order's id. The file is moved. Raises OSError."""
+    order_id, at = new_id(), now_us()
+    folder = site.downlink / order_id
+    folder.mkdir(parents=True)
+    put_in_place(file, folder / "content")
+    size = (folder / "content").stat().st_size
+    staged = Staged(order=order_id, kind=kind, name=name, size=size, at=at, activate_at=at if at_once else None, by=by)
+    fresh = folder / ".offer.json.new"
+    fresh.write_bytes(msgspec.json.encode(staged))
+    put_in_place(fresh, folder / "offer.json")
+    return order_id
 
 
 def is_due(activate_at: int, clock: HqClock, wall: int) -> bool:

@@ -27,6 +27,7 @@ from edge.perceive.heard import Heard
 from edge.perceive.prosody import talk
 from edge.perceive.speech import Listener
 from edge.perceive.windows import DeviceWindows, Windows
+from edge.shadow import Shadows
 from edge.store.journal import Conclusions, DeviceState, Journal, Progress, Refusal
 from edge.store.rows import select
 from models.errors import InputInvalid
@@ -50,7 +51,13 @@ class Pipeline:
     """One thread that takes events through the stages; speech runs on the listener's own threads."""
 
     def __init__(
-        self, journal: Journal, listener: Listener, windows: DeviceWindows, infer: Infer, decider: Decider
+        self,
+        journal: Journal,
+        listener: Listener,
+        windows: DeviceWindows,
+        infer: Infer,
+        decider: Decider,
+        shadows: Shadows,
     ) -> None:
         self._journal = journal
         self._metrics = journal.metrics
@@ -58,6 +65,7 @@ class Pipeline:
         self._windows = windows
         self._infer = infer
         self._decider = decider
+        self._shadows = shadows
         self._running = True
         self._thread = threading.Thread(target=self._run, name="pipeline")
         self._cursors = {track: journal.cursor(track) for track in ("reading", "note")}
@@ -66,7 +74,7 @@ class Pipeline:
         self._put_off: dict[str, tuple[str, float]] = {}
         self._windows_kept_s = time.monotonic()
         self._turns: dict[tuple[str, str], _Turn] = {}
-        self._next: tuple[Infer, Playbook] | None = None
+        self._next: tuple[Infer, Playbook, Shadows] | None = None
         self._adopted = threading.Event()
         self._recall_windows()
 
@@ -86,11 +94,11 @@ class Pipeline:
         """Whether events are being taken."""
         return self._thread.is_alive()
 
-    def adopt(self, infer: Infer, playbook: Playbook) -> None:
-        """Infer and decide by these from the next batch on: returns when it is so, or when the pipeline is held up (it
-        is so as soon as that goes on) or has ended."""
+    def adopt(self, infer: Infer, playbook: Playbook, shadows: Shadows) -> None:
+        """Infer, decide and compare by these from the next batch on: returns when it is so, when the pipeline is held
+        up (it is so as soon as that goes on) or has ended."""
         self._adopted.clear()
-        self._next = (infer, playbook)
+        self._next = (infer, playbook, shadows)
         self._journal.wake()
         until_s = time.monotonic() + ADOPT_WAIT_S
         while self.alive and time.monotonic() < until_s and not self._adopted.wait(LOOK_S):
@@ -117,7 +125,7 @@ class Pipeline:
         """A batch of each track; False when there was nothing to take."""
         following, self._next = self._next, None
         if following is not None:
-            self._infer, playbook = following
+            self._infer, playbook, self._shadows = following
             self._decider.adopt(playbook)
             self._adopted.set()
         worked = [self._take_readings(), self._take_notes(), self._take_calls()]
@@ -136,8 +144,9 @@ class Pipeline:
             scored = self._infer.of_readings(windows.features)
         with self._metrics.step("decide", "reading"):
             conclusions = self._decide_readings(events, windows, scored)
+        shadowed = self._shadows.of_readings(events, windows, scored)
         self._conclude(
-            conclusions,
+            msgspec.structs.replace(conclusions, shadowed=shadowed),
             cursor=("reading", batch[-1][0]),
             window_state=self._windows_to_keep(),
             received_at=events[0].received_at,
@@ -307,11 +316,12 @@ class Pipeline:
         return [*spoken, Signal(at=event.at, event_id=event.id, subject=event.subject, data=talk(utterances))]
 
     def _understand(self, signals: Sequence[Signal], track: str, refusals: Sequence[Refusal] = ()) -> Conclusions:
-        """Signals with words through infer and decide."""
+        """Signals with words through infer and decide, and past the packs in the shadow."""
         with self._metrics.step("infer", track):
             predictions = self._infer.of_utterances(signals)
         with self._metrics.step("decide", track):
-            return self._decide_spoken(signals, predictions).made(self._decider, refusals=refusals)
+            conclusions = self._decide_spoken(signals, predictions).made(self._decider, refusals=refusals)
+        return msgspec.structs.replace(conclusions, shadowed=self._shadows.of_utterances(signals))
 
     def _decide_spoken(self, signals: Sequence[Signal], predictions: Sequence[Prediction]) -> "_Conclusions":
         """What was said, and of the predictions about it those that a play answers, through decide."""

@@ -1,6 +1,8 @@
 """The commands `outstation models …` and `outstation transcribe`."""
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,8 @@ import click
 import msgspec
 
 from models.catalogue import CATALOGUE, Entry, entry_named, read_catalogue
-from models.errors import ModelError, PackInvalid
-from models.pack import Pack, read_pack
+from models.errors import InputInvalid, ModelError, PackInvalid
+from models.pack import MANIFEST, Pack, read_pack
 from models.store import SHIPPED, default_packs, find_pack, pack_folders
 
 SPEECH_PACK = "speech-en"
@@ -33,7 +35,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @click.group()
 def models() -> None:
-    """Fetch, list and verify packs."""
+    """Fetch, list, verify and sign packs."""
 
 
 @models.command("list")
@@ -81,20 +83,79 @@ def fetch(
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", metavar="PACK")
 @packs_option
 @json_option
 def verify(name: str, packs: Path, as_json: bool) -> None:
-    """Check a pack's files against their hashes, and its manifest against the model; exit code 1 if they differ."""
-    from models.runtime import load
+    """Check a pack (a name, a folder or a .pack file): signature, hashes, manifest against model, self-test.
+
+    Exit code 1 if something is wrong. A fetched speech pack is vouched for by the catalogue's hash, not signed.
+    """
+    from models.opening import open_pack
+    from models.signing import check_pack, makers
 
     try:
-        pack = find_pack(name, packs)
-        load(pack)
+        with _named(name, packs) as pack:
+            maker = "" if pack.manifest.runtime == "vosk" else check_pack(pack, makers(packs))
+            open_pack(pack.folder)
     except PackInvalid as error:
         click.echo(f"outstation: {error}", err=True)
         raise SystemExit(1) from None
-    _print_pack(pack, "is whole", as_json)
+    _print_pack(pack, f"is whole, {f'signed by {maker}' if maker else 'fetched by its hash'},", as_json, maker=maker)
+
+
+@contextmanager
+def _named(name: str, packs: Path) -> Iterator[Pack]:
+    """A pack by its name, its folder or its file, which is unpacked for as long as this lasts."""
+    path = Path(name)
+    if path.is_file():
+        from models.archive import unpack
+        from models.signing import makers
+
+        with tempfile.TemporaryDirectory() as folder:
+            yield unpack(path, Path(folder), makers(packs))
+    else:
+        yield read_pack(path) if (path / MANIFEST).is_file() else find_pack(name, packs)
+
+
+@models.command("key")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def make_key(file: Path) -> None:
+    """Make a maker's private key in FILE and print the public key, by which others can trust the maker."""
+    from models.signing import new_key
+
+    click.echo(new_key(file))
+
+
+@models.command()
+@click.argument("name", metavar="MAKER")
+@click.argument("key")
+@packs_option
+def trust(name: str, key: str, packs: Path) -> None:
+    """Trust packs that are signed by MAKER, whose public key is KEY."""
+    from models.signing import trust as trust_maker
+
+    trust_maker(packs, name, key)
+    click.echo(f"{name} is trusted in {packs}")
+
+
+@models.command("sign")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--key", required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--to", "archive", type=click.Path(path_type=Path, dir_okay=False), help="Also write a .pack file.")
+def sign_pack(folder: Path, key: Path, archive: Path | None) -> None:
+    """Sign the pack in FOLDER with a maker's private key."""
+    from models.archive import pack_up
+    from models.signing import sign
+
+    read_pack(folder)
+    signature = sign(folder, key)
+    if archive is not None:
+        try:
+            pack_up(folder, archive)
+        except OSError as error:
+            raise InputInvalid(f"{archive} cannot be written: {error.strerror}; name another file.") from None
+    click.echo(f"{archive or folder} is signed by {signature.key}")
 
 
 @click.command()
@@ -175,9 +236,9 @@ def _row(
     }
 
 
-def _print_pack(pack: Pack, what: str, as_json: bool) -> None:
+def _print_pack(pack: Pack, what: str, as_json: bool, **more: str) -> None:
     manifest = pack.manifest
-    row = {"name": manifest.name, "version": manifest.version, "folder": str(pack.folder)}
+    row = {"name": manifest.name, "version": manifest.version, "folder": str(pack.folder)} | more
     _print(row, f"{manifest.name} {manifest.version} {what} in {pack.folder}", as_json)
 
 

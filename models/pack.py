@@ -15,6 +15,7 @@ import msgspec
 from models.errors import PackInvalid, PackMissing
 
 MANIFEST = "pack.toml"
+MOST_MANIFEST_BYTES = 4 << 20
 Task = Literal["speech", "text-labels", "device-anomaly"]
 Runtime = Literal["onnx", "litert", "vosk"]
 
@@ -44,6 +45,17 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     samples: int
 
 
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the model's probabilities were made to mean what they say, and how far off they were on turns, rows or files
+    that it was not learnt from: `error` is the expected calibration error (0 to 1), over ten bins of equal mass."""
+
+    method: str
+    error: float
+    set: str
+    split: str
+    samples: int
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `pack.toml` says. `files` maps each file of the pack to its SHA-256; `thresholds` is the probability at
     which each label calls for its play; `about` says what the pack is for and what it is bad at."""
@@ -59,6 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model: str = ""
     labels: tuple[str, ...] = ()
     thresholds: dict[str, float] = {}
+    calibration: Calibration | None = None
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
     sources: tuple[Source, ...] = ()
@@ -84,6 +97,8 @@ def read_pack(folder: Path) -> Pack:
     """
     manifest_path = folder / MANIFEST
     try:
+        if manifest_path.stat().st_size > MOST_MANIFEST_BYTES:
+            raise PackInvalid(f"{manifest_path} is longer than {MOST_MANIFEST_BYTES} bytes; install the pack anew.")
         manifest = msgspec.convert(tomllib.loads(manifest_path.read_text("utf-8")), Manifest)
     except FileNotFoundError:
         raise PackMissing(f"{folder} holds no {MANIFEST}; fetch the pack with `outstation models fetch`.") from None
@@ -102,7 +117,7 @@ def read_pack(folder: Path) -> Pack:
 
 def manifest_text(manifest: Manifest) -> str:
     """The manifest as the TOML that `read_pack` reads back: plain keys first, then a table for each mapping."""
-    fields = msgspec.to_builtins(manifest)
+    fields = {key: value for key, value in msgspec.to_builtins(manifest).items() if value is not None}
     tables = {key: value for key, value in fields.items() if isinstance(value, dict)}
     rows = {key: value for key, value in fields.items() if key in ("sources", "metrics")}
     lines = [f"{key} = {_toml(value)}" for key, value in fields.items() if key not in tables and key not in rows]

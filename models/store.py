@@ -106,15 +106,16 @@ def install(entry: Entry, archive: Path, packs: Path) -> Pack:
 # ---- packs that are sent: staged, then activated, and rolled back -------------------------------------------------
 
 
-def stage(archive: Path, packs: Path, key: str) -> Pack:
+def stage(archive: Path, packs: Path, key: str, makers: dict[str, str] | None) -> Pack:
     """Unpack a .pack file beside the packs in use, in the packs folder that the caller holds by `writing`.
 
-    Until `activate` only the link `.staged-{key}` names it. Raises PackInvalid when it is no sound pack.
+    Until `activate` only the link `.staged-{key}` names it. `makers` are those to be trusted (models/signing.py), None
+    when somebody else vouches for the file. Raises PackInvalid when it is no sound pack.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=packs / INSTALLED))
     try:
         folder.chmod(0o755)
-        pack = unpack(archive, folder)
+        pack = unpack(archive, folder, makers)
         _sync(folder)
         _link(packs, f".staged-{key}", folder)
     except BaseException:
@@ -129,8 +130,31 @@ def staged(packs: Path, key: str) -> Pack | None:
     return read_pack(link.resolve()) if link.is_symlink() else None
 
 
+def shadow(packs: Path, key: str) -> None:
+    """Let a staged pack be the one in the shadow of that of its name."""
+    pack = staged(packs, key)
+    if pack is not None:
+        _link(packs, f".shadow-{pack.manifest.name}", pack.folder)
+
+
+def shadow_of(packs: Path, name: str) -> Pack | None:
+    """The pack in the shadow of the one of that name, checked, if there is one."""
+    link = packs / f".shadow-{name}"
+    return read_pack(link.resolve()) if link.is_symlink() else None
+
+
+def unshadow(packs: Path, key: str) -> None:
+    """Take a staged pack out of the shadow, if it is there."""
+    place = packs / f".staged-{key}"
+    if place.is_symlink():
+        for link in packs.glob(".shadow-*"):
+            if link.readlink() == place.readlink():
+                link.unlink()
+
+
 def drop(packs: Path, key: str) -> None:
     """Forget a staged pack; the next who writes sweeps it away."""
+    unshadow(packs, key)
     (packs / f".staged-{key}").unlink(missing_ok=True)
 
 
@@ -157,6 +181,12 @@ def installed(packs: Path, name: str) -> str:
     """What is in the place of a pack, for `roll_back`; '' if nothing was installed there."""
     place = packs / name
     return place.readlink().name if place.is_symlink() else ""
+
+
+def previous(packs: Path, name: str) -> str:
+    """What the last `activate` replaced, for `roll_back`; '' if that was the pack that ships, or nothing."""
+    link = packs / f".previous-{name}"
+    return link.readlink().name if link.is_symlink() else ""
 
 
 def roll_back(packs: Path, name: str, earlier: str) -> None:

@@ -31,7 +31,8 @@ from edge.events import (
     now_us,
 )
 from edge.metrics import Metrics
-from edge.store import outbox
+from edge.store import comparisons, outbox
+from edge.store.comparisons import Shadowed
 from edge.store.database import Readers, Writer, number
 from edge.store.known import remember
 from edge.store.migrations import migrate
@@ -98,6 +99,7 @@ class Conclusions(msgspec.Struct, frozen=True, kw_only=True):
     episodes: dict[tuple[str, str], int] = {}
     devices: Sequence[DeviceState] = ()
     refusals: Sequence[Refusal] = ()
+    shadowed: Sequence[Shadowed] = ()
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,6 +268,8 @@ class Journal:
             )
             for refusal in conclusions.refusals:
                 _refuse(connection, refusal)
+            for batch in conclusions.shadowed:
+                comparisons.add(connection, batch, now_us())
             if cursor is not None:
                 connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", cursor)
                 if window_state is not None:

@@ -143,11 +143,23 @@ M004_KNOWN = """
 CREATE TABLE offers_before (key BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 """
 
+# A pack in the shadow of the one in use (edge/store/comparisons.py).
+M005_SHADOWS = """
+CREATE TABLE shadows (
+  pack TEXT PRIMARY KEY, active_version TEXT NOT NULL, shadow_version TEXT NOT NULL, since INTEGER NOT NULL,
+  judged INTEGER NOT NULL, rows INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE shadow_said (
+  pack TEXT NOT NULL, place TEXT NOT NULL, at INTEGER NOT NULL, subject TEXT NOT NULL, label TEXT NOT NULL,
+  active REAL NOT NULL, shadow REAL NOT NULL, by_active INTEGER NOT NULL, by_shadow INTEGER NOT NULL,
+  text TEXT NOT NULL, PRIMARY KEY (pack, place, label)) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("m001_initial", M001_INITIAL),
     ("m002_link", M002_LINK),
     ("m003_orders", M003_ORDERS),
     ("m004_known", M004_KNOWN),
+    ("m005_shadows", M005_SHADOWS),
 )
 
 

@@ -1,4 +1,4 @@
-"""What HQ sent: how each order stands, what it would change, and what people here answer."""
+"""What HQ sent or a person brought: how each order stands, what it would change, and what people here answer."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, JSONBody
 
 from edge.orders import Line, OrderView
+from edge.store.comparisons import Comparison
 from edge.web.guard import POST_PROBLEMS, only_json
 from edge.web.parts import Parts, WebParts
 from edge.web.problems import says
@@ -61,6 +62,28 @@ async def decline(parts: Parts, order_id: FromPath[str], data: JSONBody[OrderAns
     return await _answer(parts, order_id, data, parts.orders.decline)
 
 
+@post("/{order_id:str}/shadow", status_code=200, guards=[only_json], responses=ANSWER_PROBLEMS)
+async def shadow(parts: Parts, order_id: FromPath[str], data: JSONBody[OrderAnswer]) -> OrderView:
+    """Run a pack that waits beside the one in use, without doing anything with what it says."""
+    return await _answer(parts, order_id, data, parts.orders.shadow)
+
+
+@post("/{order_id:str}/roll_back", status_code=200, guards=[only_json], responses=ANSWER_PROBLEMS)
+async def roll_back(parts: Parts, order_id: FromPath[str], data: JSONBody[OrderAnswer]) -> OrderView:
+    """Go back to what was there before an order that is in force."""
+    return await _answer(parts, order_id, data, parts.orders.roll_back)
+
+
+@get("/{order_id:str}/comparison", sync_to_thread=True, responses=says(_404="No such pack ran in the shadow."))
+def read_comparison(parts: Parts, order_id: FromPath[str]) -> Comparison:
+    """Where the last pack that ran in the shadow of the one in use differs from that."""
+    _found(parts, order_id)
+    comparison = parts.orders.comparison(order_id)
+    if comparison is None:
+        raise NotFoundException("No version of this pack has run in the shadow yet; let one that waits do so.")
+    return comparison
+
+
 async def _answer(
     parts: WebParts, order_id: str, data: OrderAnswer, answer: Callable[[str, str, str], OrderView]
 ) -> OrderView:
@@ -75,4 +98,8 @@ def _found(parts: WebParts, order_id: str) -> OrderView:
     return view
 
 
-router = Router("/api/orders", route_handlers=[list_orders, read_order, agree, decline], tags=["orders"])
+router = Router(
+    "/api/orders",
+    route_handlers=[list_orders, read_order, agree, decline, shadow, roll_back, read_comparison],
+    tags=["orders"],
+)

@@ -1,6 +1,6 @@
 """Trains the pack `call-signals`: what a turn of a call says, in English or Chinese, as up to 13 labels.
 
-    python -m models.train.call_signals [--out FOLDER]
+    python -m models.train.call_signals [--out FOLDER] [--key FILE]
 
 One linear model a label over the hashed features of models.features.text, learnt from models/train/turns. Scenarios,
 never single turns, are held out: turns of one scenario share their words. A fifth of them is the test part and never
@@ -13,6 +13,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -23,10 +24,11 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from models.features.text import FEATURES, extract
-from models.pack import MANIFEST, Manifest, Metric, Source, Tensor, manifest_text, read_pack, sha256_of
+from models.features.text import FEATURES, batch, extract
+from models.pack import Manifest, Metric, Source, Tensor, read_pack
 from models.runtime import load
 from models.tasks.text_labels import TextLabels
+from models.train.packing import key_option, write_pack
 from models.train.quantize import quantize_tables
 
 TURNS = Path(__file__).with_name("turns")
@@ -53,6 +55,8 @@ FOLDS = 5
 COST = 1.0  # of a misjudged turn against the size of the weights
 SEED = 0
 MODEL_FILE = "model.onnx"
+PROBES = ("The gearbox is whining again, send somebody.", "no the price is fine", "皮带跑偏了，你们什么时候来人", "12")
+WITHIN = 1e-4
 ABOUT = (
     "Labels one turn of a telephone call or one note, in English or Chinese, typed or as a recogniser writes it, with "
     "what it says about money, rivals, orders, parts, faults, service, leaving, renewing, deliveries, cover, danger, "
@@ -93,7 +97,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=OUT, help="The folder of the pack.")
-def main(out: Path) -> None:
+@key_option
+def main(out: Path, key: Path | None) -> None:
     """Train the pack, print how it does in float and in INT8, and write it."""
     turns = read_turns()
     learnt, tested = [turn for turn in turns if not is_test(turn)], [turn for turn in turns if is_test(turn)]
@@ -101,9 +106,9 @@ def main(out: Path) -> None:
     exact = exported(linear)
     small = quantize_tables(exact)
     with tempfile.TemporaryDirectory() as folder:
-        exact_figures = measure(write_pack(Path(folder, "float"), exact, thresholds), tested)
-        small_figures = measure(write_pack(Path(folder, "int8"), small, thresholds), tested)
-    write_pack(out, small, thresholds, metrics(exact_figures, small_figures, tested))
+        exact_figures = measure(packed(Path(folder, "float"), exact, thresholds), tested)
+        small_figures = measure(packed(Path(folder, "int8"), small, thresholds), tested)
+    packed(out, small, thresholds, metrics(exact_figures, small_figures, tested), key)
     click.echo(f"{len(learnt)} turns to learn from, {len(tested)} of other scenarios to test on")
     rows = [("macro-F1", exact_figures.macro_f1, small_figures.macro_f1)]
     rows += [
@@ -265,12 +270,14 @@ def exported(linear: Linear) -> onnx.ModelProto:
     return model
 
 
-def write_pack(
-    folder: Path, model: onnx.ModelProto, thresholds: dict[str, float], measured: Sequence[Metric] = ()
+def packed(
+    folder: Path,
+    model: onnx.ModelProto,
+    thresholds: dict[str, float],
+    measured: Sequence[Metric] = (),
+    key: Path | None = None,
 ) -> Path:
-    """Write the model and its manifest into a folder; gives the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    """Write the pack into a folder; gives the folder."""
     manifest = Manifest(
         name="call-signals",
         version="0.1.0",
@@ -279,7 +286,7 @@ def write_pack(
         languages=LANGUAGES,
         licence="Apache-2.0",
         about=ABOUT,
-        files={MODEL_FILE: sha256_of(folder / MODEL_FILE)},
+        files={},
         model=MODEL_FILE,
         labels=LABELS,
         thresholds=thresholds,
@@ -295,8 +302,9 @@ def write_pack(
         sources=(Source(name="models/train/turns", licence="Apache-2.0", use="train"),),
         metrics=tuple(measured),
     )
-    (folder / MANIFEST).write_text(manifest_text(manifest), "utf-8")
-    return folder
+    index, value = batch([extract(text) for text in PROBES])
+    given: dict[str, NDArray[Any]] = {"index": index, "value": value}
+    return write_pack(folder, model.SerializeToString(deterministic=True), manifest, given, within=WITHIN, key=key)
 
 
 # ---- measuring -------------------------------------------------------------------------------------------------

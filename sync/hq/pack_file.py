@@ -10,7 +10,7 @@ import zstandard
 
 from sync.errors import LinkSettingsError
 
-_MANIFEST = "pack.toml"
+_MANIFEST, _SIGNATURE = "pack.toml", "pack.sig"
 _MAX_MANIFEST_BYTES = 4 << 20
 _LEVEL = 10
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -47,8 +47,8 @@ def write_pack_file(folder: Path) -> Path:
     with NamedTemporaryFile(suffix=".pack", delete=False) as file:
         writer = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False)
         with writer, tarfile.open(fileobj=writer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            manifest = folder / _MANIFEST
-            others = sorted(path for path in folder.rglob("*") if path.is_file() and path != manifest)
-            for path in (manifest, *others):
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            heads = (folder / _MANIFEST, folder / _SIGNATURE)  # what a site checks before it writes anything
+            for path in sorted(files, key=lambda path: (*(path != head for head in heads), path)):
                 tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False)
         return Path(file.name)

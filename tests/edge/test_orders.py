@@ -89,7 +89,8 @@ def playbook(title: str) -> bytes:
 def pack_file(version: str, *, spoil: Callable[[dict[str, bytes]], None] = lambda files: None) -> bytes:
     """The device pack that ships as one file, with another version."""
     manifest = msgspec.structs.replace(read_pack(SHIPPED).manifest, version=version)
-    files = {"pack.toml": manifest_text(manifest).encode(), "model.onnx": (SHIPPED / "model.onnx").read_bytes()}
+    files = {"pack.toml": manifest_text(manifest).encode()}
+    files |= {name: (SHIPPED / name).read_bytes() for name in manifest.files}
     spoil(files)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -394,7 +395,8 @@ def _escape(files: dict[str, bytes]) -> None:
 def _no_model(files: dict[str, bytes]) -> None:
     files["model.onnx"] = b"no model"
     digest = hashlib.sha256(b"no model").hexdigest()
-    manifest = msgspec.structs.replace(read_pack(SHIPPED).manifest, files={"model.onnx": digest})
+    shipped = read_pack(SHIPPED).manifest
+    manifest = msgspec.structs.replace(shipped, files=shipped.files | {"model.onnx": digest})
     files["pack.toml"] = manifest_text(manifest).encode()
 
 
@@ -411,7 +413,7 @@ def _other_labels(files: dict[str, bytes]) -> None:
         (_escape, "which no pack does"),
         (_no_model, "does not open"),
         (_other_labels, "'on_fire'"),
-        (lambda files: files.pop("pack.toml"), "holds no pack.toml"),
+        (lambda files: files.pop("pack.toml"), "does not begin with pack.toml"),
     ],
 )
 def test_a_pack_that_is_wrong_is_refused_and_leaves_nothing(
