@@ -16,6 +16,7 @@ import difflib
 import hashlib
 import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,7 @@ from edge.store.journal import Journal
 from edge.store.placing import put_in_place
 from edge.vocabulary import read_vocabulary
 from models import store
+from models.archive import unpack
 from models.errors import ModelError, PackMissing
 from models.pack import MANIFEST
 from models.signing import makers
@@ -187,6 +189,21 @@ class Orders:
             self._note(order, "refused", by, remark)
             self._clean(order)
         return self._viewed(order_id)
+
+    @property
+    def uploads(self) -> Path:
+        """Where a file may lie while it comes in."""
+        return self._site.data
+
+    def bring_pack(self, file: Path, by: str) -> OrderView:
+        """Somebody brings a .pack file, which lies in `uploads` and is moved. Raises Conflict when it is not one to be
+        taken, and OSError when the disk is full."""
+        try:
+            brought = bring_pack(self._site, file, by)
+        except (OutstationError, ModelError) as error:
+            raise Conflict(str(error)) from None
+        self.look()
+        return self._viewed(brought.order)
 
     def shadow(self, order_id: str, by: str, remark: str = "") -> OrderView:
         """Somebody wants a pack that waits to run beside the one in use, on the same events; nothing is done with what
@@ -480,15 +497,36 @@ class Orders:
         log.info("order", order=order.order, kind=order.kind, state=state, by=by, remark=remark)
 
 
-def bring(site: Site, file: Path, kind: OrderKind, name: str, by: str, *, at_once: bool = False) -> str:
-    """Stage a file that a person brought as HQ's orders are staged, for the gateway to check and ask about, or
-    (`at_once`) to check and put into force; gives the order's id. The file is moved. Raises OSError."""
+class Brought(msgspec.Struct, frozen=True, kw_only=True):
+    """A pack that a person brought, and the order that it became."""
+
+    order: str
+    name: str
+    version: str
+
+
+def bring_pack(site: Site, file: Path, by: str, *, at_once: bool = False) -> Brought:
+    """Stage a .pack file that a person brought, as HQ's orders are staged: the gateway asks for somebody's word, or
+    (`at_once`) puts it into force. The file, which lies in the site's data folder, is moved.
+
+    It is checked first: who signed it, what is in it, its self-test. Raises ModelError, SettingsError or PlaybookGap,
+    and OSError when the disk is full.
+    """
+    with tempfile.TemporaryDirectory(dir=site.data) as folder:
+        pack = unpack(file, Path(folder), makers(site.packs))
+        check_pack(site, pack)
+    name, version = pack.manifest.name, pack.manifest.version
+    return Brought(order=_bring(site, file, name, by, at_once=at_once), name=name, version=version)
+
+
+def _bring(site: Site, file: Path, name: str, by: str, *, at_once: bool) -> str:
     order_id, at = new_id(), now_us()
     folder = site.downlink / order_id
     folder.mkdir(parents=True)
     put_in_place(file, folder / "content")
     size = (folder / "content").stat().st_size
-    staged = Staged(order=order_id, kind=kind, name=name, size=size, at=at, activate_at=at if at_once else None, by=by)
+    due = at if at_once else None
+    staged = Staged(order=order_id, kind="pack", name=name, size=size, at=at, activate_at=due, by=by)
     fresh = folder / ".offer.json.new"
     fresh.write_bytes(msgspec.json.encode(staged))
     put_in_place(fresh, folder / "offer.json")

@@ -17,12 +17,9 @@ import click
 import msgspec
 
 from edge.errors import Conflict, MissingPart, SettingsError
-from edge.loading import check_pack
-from edge.orders import bring
+from edge.orders import bring_pack
 from edge.site import Site, read_site
-from models.archive import unpack
 from models.cli import json_option, models
-from models.signing import makers
 
 ANSWER_S = 150.0  # adopting a pack opens it, in a process of its own
 
@@ -39,18 +36,15 @@ by_option = click.option("--by", default=getpass.getuser, show_default="your use
 def install(site: Path, file: Path, at_once: bool, by: str, as_json: bool) -> None:
     """Bring FILE (a .pack) to SITE: check its signature, its files and its self-test, and hand it to the gateway."""
     settings = read_site(site)
-    with tempfile.TemporaryDirectory(dir=settings.data) as folder:
-        copy = Path(folder, "content")
-        shutil.copyfile(file, copy)
-        pack = unpack(copy, Path(folder, "pack"), makers(settings.packs))
-        check_pack(settings, pack)
-        name, version = pack.manifest.name, pack.manifest.version
-        try:
-            order = bring(settings, copy, "pack", name, by, at_once=at_once)
-        except OSError as error:
-            raise SettingsError(f"{settings.downlink} cannot be written: {error.strerror}; free the disk.") from None
+    try:
+        with tempfile.TemporaryDirectory(dir=settings.data) as folder:
+            copy = Path(folder, "content")
+            shutil.copyfile(file, copy)
+            brought = bring_pack(settings, copy, by, at_once=at_once)
+    except OSError as error:
+        raise SettingsError(f"{settings.data} cannot be written: {error.strerror}; free the disk.") from None
     then = "is activated when the gateway has checked it" if at_once else "waits for `outstation models activate`"
-    _print({"order": order, "name": name, "version": version}, f"{name} {version} {then}", as_json)
+    _print(msgspec.to_builtins(brought), f"{brought.name} {brought.version} {then}", as_json)
 
 
 @models.command()

@@ -61,6 +61,11 @@ class Tab:
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=middle[0], y=middle[1], button="left", clickCount=1)
 
+    def choose(self, selector: str, file: Path) -> None:
+        """Choose a file in a field for one."""
+        found = self.send("Runtime.evaluate", expression=f"document.querySelector({selector!r})")
+        self.send("DOM.setFileInputFiles", files=[str(file)], objectId=found["result"]["objectId"])
+
     def type(self, text: str) -> None:
         """Write into what has the focus."""
         self.send("Input.insertText", text=text)

@@ -57,6 +57,14 @@ class Guard:
         return None
 
 
+def only_bytes(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A route's guard: a foreign page cannot post bytes without asking first."""
+    if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/octet-stream":
+        raise HTTPException(
+            status_code=415, detail="The body must be a file: send it with Content-Type: application/octet-stream."
+        )
+
+
 def only_json(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A route's guard: what a foreign page can post without asking first (a form) is never JSON."""
     if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

@@ -1,19 +1,23 @@
 """What HQ sent or a person brought: how each order stands, what it would change, and what people here answer."""
 
 import asyncio
+import tempfile
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Request, Router, get, post
 from litestar.exceptions import NotFoundException
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from edge.orders import Line, OrderView
 from edge.store.comparisons import Comparison
-from edge.web.guard import POST_PROBLEMS, only_json
+from edge.web.guard import POST_PROBLEMS, only_bytes, only_json
+from edge.web.notes import FULL
 from edge.web.parts import Parts, WebParts
 from edge.web.problems import says
+from models.archive import MOST_BYTES
 
 Person = Annotated[
     str,
@@ -30,7 +34,7 @@ class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class OrderPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One order, and line by line what it would change (nothing unless it waits)."""
+    """One order, and line by line what it would change (nothing unless it waits or is in the shadow)."""
 
     order: OrderView
     difference: tuple[Line, ...]
@@ -46,7 +50,7 @@ def list_orders(parts: Parts) -> list[OrderView]:
 def read_order(parts: Parts, order_id: FromPath[str]) -> OrderPage:
     """One order and what it would change."""
     order = _found(parts, order_id)
-    lines = parts.orders.difference(order_id) if order.state == "waiting" else []
+    lines = parts.orders.difference(order_id) if order.state in ("waiting", "shadow") else []
     return OrderPage(order=order, difference=tuple(lines))
 
 
@@ -84,6 +88,25 @@ def read_comparison(parts: Parts, order_id: FromPath[str]) -> Comparison:
     return comparison
 
 
+@post(
+    "/packs",
+    guards=[only_bytes],
+    request_max_body_size=MOST_BYTES,
+    responses=POST_PROBLEMS | FULL | says(_409="It is no pack to be taken, and why."),
+)
+async def bring_pack(
+    parts: Parts, request: Request[Any, Any, Any], by: Annotated[Person, QueryParameter()]
+) -> OrderView:
+    """Bring a pack (the .pack file is the body); once it was checked it waits for somebody to agree."""
+    with tempfile.TemporaryDirectory(dir=parts.orders.uploads) as folder:
+        file = Path(folder, "content")
+        with file.open("wb") as written:
+            async for piece in request.stream():
+                await asyncio.to_thread(parts.room.check, len(piece))
+                await asyncio.to_thread(written.write, piece)
+        return await asyncio.to_thread(parts.orders.bring_pack, file, by.strip())
+
+
 async def _answer(
     parts: WebParts, order_id: str, data: OrderAnswer, answer: Callable[[str, str, str], OrderView]
 ) -> OrderView:
@@ -100,6 +123,6 @@ def _found(parts: WebParts, order_id: str) -> OrderView:
 
 router = Router(
     "/api/orders",
-    route_handlers=[list_orders, read_order, agree, decline, shadow, roll_back, read_comparison],
+    route_handlers=[list_orders, read_order, agree, decline, shadow, roll_back, read_comparison, bring_pack],
     tags=["orders"],
 )

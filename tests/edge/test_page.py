@@ -1,18 +1,28 @@
 """The local page in a real browser: what a person sees on it, and that pressing on it changes the journal."""
 
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from edge.daemon import open_site
 from edge.events import Event, Note, new_id, now_us
 from edge.health import Health
-from edge.site import SAMPLE, Site, SiteSettings
+from edge.orders import Orders
+from edge.site import SAMPLE, Site, SiteSettings, make_site, read_site
 from edge.store import queries
-from edge.store.journal import Journal
+from edge.store.journal import Journal, Offer
 from edge.store.room import Room
+from models.archive import pack_up
+from models.pack import MANIFEST, manifest_text, read_pack
+from models.signing import new_key, sign, trust
+from models.store import SHIPPED
 from tests.browser import Tab, browsing, patient
+from tests.records import an_event
 from tests.served import Running, parts_of, running, served
 from tests.site_fixture import TITLES, fill, write_sound
 
@@ -87,7 +97,7 @@ def test_the_page_speaks_chinese_and_english_and_switches(tab: Tab, site: Runnin
     look(tab, site.url, "cards", "zh")
     assert "把方案调到预算之内" in text(tab, "main")
     assert "还剩" in text(tab, "main")
-    assert text(tab, ".bar nav").split() == ["要办", "8", "通话", "设备", "记录", "拒收", "总部下发"]
+    assert text(tab, ".bar nav").split() == ["要办", "8", "通话", "设备", "记录", "拒收", "变更"]
     tab.click("#language")
     tab.wait("document.documentElement.lang === 'en'")
     assert "Fit the offer to the budget" in text(tab, "main")
@@ -315,7 +325,7 @@ def test_an_order_from_hq_shows_what_it_changes_and_is_agreed_to(tab: Tab, tmp_p
         tab.wait("document.querySelector('.changed.new') !== null")
         assert "Danger to people" in text(tab, ".changed.gone")
         assert "Everybody out" in text(tab, ".changed.new")
-        assert "From HQ\n1" in text(tab, ".bar nav")
+        assert "Changes\n1" in text(tab, ".bar nav")
         tab.click(".order [data-part=agree]")
         tab.wait("document.activeElement.dataset.part === 'by'")
         assert site.playbook.read_text("utf-8") == playbook, "nobody said who agrees"
@@ -326,3 +336,55 @@ def test_an_order_from_hq_shows_what_it_changes_and_is_agreed_to(tab: Tab, tmp_p
         assert "Everybody out" in site.playbook.read_text("utf-8")
         tab.open("about:blank")
     journal.close()
+
+
+def test_a_pack_is_brought_run_in_the_shadow_compared_agreed_to_and_taken_back(tab: Tab, tmp_path: Path) -> None:
+    make_site(tmp_path / "site", sample=False)
+    site = read_site(tmp_path / "site")
+    file = a_new_version(tmp_path / "new", site)
+    with ExitStack() as stack:
+        opened = open_site(site, stack)
+        opened.pipeline.start()
+        stack.callback(opened.pipeline.stop)
+        parts = replace(
+            parts_of(opened.journal, site.audio, site=site),
+            orders=Orders(site, opened.journal, opened.adopt, lambda: True),
+        )
+        with served(parts) as url:
+            look(tab, url, "orders")
+            tab.click("main details summary")
+            tab.choose("input[type=file]", file)
+            tab.evaluate("document.querySelector('.bring [data-part=by]').value = 'Wang'")
+            tab.click(".bring button")
+            tab.wait("document.querySelector('.order .chip')?.innerText === 'Waits'")
+            tab.evaluate("document.querySelector('.order [data-part=by]').value = 'Wang'")
+            tab.click(".order [data-part=shadow]")
+            tab.wait("document.querySelector('.order .chip')?.innerText === 'In the shadow'")
+            note = Note(text="We are really happy with your service, thank you so much", author="Lin", language="en")
+            opened.journal.accept([Offer(events=[(None, an_event(note, "pit-7"))])]).result()
+            patient(lambda: parts.orders.comparison(parts.orders.views()[0].id), "the note was judged")
+            look(tab, url, "orders")
+            tab.wait("document.querySelector('.compared td') !== null")
+            assert "We are really happy" in text(tab, ".order .difference")
+            tab.evaluate("document.querySelector('.order .ask [data-part=by]').value = 'Wang'")
+            tab.click(".order [data-part=agree]")
+            tab.wait("document.querySelector('.order .chip')?.innerText === 'In force'")
+            tab.click(".order details summary")
+            tab.evaluate("document.querySelector('.order details [data-part=by]').value = 'Zhao'")
+            tab.click(".order [data-part=roll_back]")
+            tab.wait("document.querySelector('.order .chip')?.innerText === 'Taken back'")
+            assert "Zhao" in text(tab, ".order")
+            tab.open("about:blank")
+        opened.listener.stop()
+
+
+def a_new_version(folder: Path, site: Site) -> Path:
+    """The text pack that ships as version 9.0, which never says praise, signed by somebody whom the site trusts."""
+    shutil.copytree(SHIPPED / "call-signals", folder)
+    manifest = read_pack(folder).manifest
+    changed = msgspec.structs.replace(manifest, version="9.0", thresholds=manifest.thresholds | {"praise": 1.0})
+    (folder / MANIFEST).write_text(manifest_text(changed), "utf-8")
+    trust(site.packs, "we", new_key(folder.with_suffix(".pem")))
+    sign(folder, folder.with_suffix(".pem"))
+    pack_up(folder, folder.with_suffix(".pack"))
+    return folder.with_suffix(".pack")

@@ -15,6 +15,11 @@ export function post(path, body) {
   return ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }
 
+/** Posts a file as it is and gives the JSON of the answer; throws the same. */
+export function send(path, file) {
+  return ask(path, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
+}
+
 async function ask(path, options) {
   let response;
   try {

@@ -1,7 +1,7 @@
-// What HQ sent: each order, how it stands, what it would change here, and the answer of a person on site.
+// What HQ sent and what people brought: each order, how it stands, what it would change, and what people here answer.
 
 import { h, keep, notice } from "./dom.js";
-import { get, post } from "./gateway.js";
+import { get, post, send } from "./gateway.js";
 import { isEmpty, newestFirst, put, state } from "./state.js";
 import { clock, name, say } from "./words.js";
 
@@ -9,7 +9,7 @@ import { clock, name, say } from "./words.js";
 export function show(main) {
   const list = h("ul.plain.stack");
   const nothing = h("div.empty", {}, h("h2", {}, say("noOrders")), h("p", {}, say("noOrdersHint")));
-  main.replaceChildren(h("div.page", {}, h("h1", {}, say("orders")), nothing, list));
+  main.replaceChildren(h("div.page", {}, h("h1", {}, say("orders")), bringing(), nothing, list));
   const update = (kind) => {
     if (kind !== "all" && kind !== "order") return;
     nothing.hidden = !isEmpty(state.orders);
@@ -35,9 +35,89 @@ function orderElement(order) {
       h("span.quiet", {}, `${say("orderSent")} ${clock(order.sent_at)}`),
     ),
     h("p.meta", {}, ...story(order)),
-    order.state === "waiting" && question(order),
+    order.state === "shadow" && comparison(order),
+    ["waiting", "shadow"].includes(order.state) && question(order),
+    order.state === "active" && order.kind !== "request" && wayBack(order),
   );
 }
+
+/** A pack from a file of this computer. */
+function bringing() {
+  const file = h("input", { type: "file", accept: ".pack", required: true, "aria-label": say("packFile") });
+  const by = whoField();
+  const button = h("button", { onclick: bring }, say("bringPack"));
+  const form = h("form.ask.bring", { onsubmit: (event) => event.preventDefault() }, file, by, button);
+
+  async function bring() {
+    if (!form.reportValidity()) return;
+    button.disabled = true;
+    try {
+      put("order", await send(`/api/orders/packs?by=${encodeURIComponent(by.value.trim())}`, file.files[0]));
+      form.reset();
+    } catch (error) {
+      notice(error.message, "error");
+    }
+    button.disabled = false;
+  }
+
+  return h("details.box.pad", {}, h("summary", {}, say("bringPackTitle")), form);
+}
+
+/** Where a pack in the shadow says otherwise than the one in use. */
+function comparison(order) {
+  const place = h("div.difference", {}, h("p.quiet", {}, say("connecting")));
+  get(`/api/orders/${order.id}/comparison`).then(
+    (found) => place.replaceChildren(...compared(found)),
+    (error) => place.replaceChildren(h("p.quiet", {}, error.message)),
+  );
+  return h("div.question", {}, h("h4", {}, say("shadowSays")), place);
+}
+
+function compared(found) {
+  const cell = (text) => h("td", {}, String(text));
+  const head = ["label", "both", "onlyActive", "onlyShadow"].map((word) => h("th", {}, say(`shadow_${word}`)));
+  const rows = found.labels.map((row) =>
+    h("tr", {}, cell(name(row.label)), cell(row.both), cell(row.only_active), cell(row.only_shadow)),
+  );
+  return [
+    h("p", {}, say("shadowJudged", found.active_version, found.shadow_version, found.judged)),
+    h("table.compared", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)),
+    ...found.examples.map((said) =>
+      h("p.quiet", {}, `${name(said.label)} · ${say(said.by_active ? "shadow_onlyActive" : "shadow_onlyShadow")}: ${said.text}`),
+    ),
+  ];
+}
+
+/** Somebody wants back what was there before. */
+function wayBack(order) {
+  const by = whoField();
+  const button = h("button", { "data-part": "roll_back", onclick: goBack }, say("rollBack"));
+  const form = h("form.ask", { onsubmit: (event) => event.preventDefault() }, by, button);
+
+  async function goBack() {
+    if (!form.reportValidity()) return;
+    button.disabled = true;
+    try {
+      put("order", await post(`/api/orders/${order.id}/roll_back`, { by: by.value.trim() }));
+    } catch (error) {
+      notice(error.message, "error");
+      button.disabled = false;
+    }
+  }
+
+  return h("details", {}, h("summary.quiet", {}, say("rollBackTitle")), form);
+}
+
+const whoField = () =>
+  h("input", {
+    value: document.getElementById("who").value,
+    placeholder: say("yourName"),
+    "aria-label": say("yourName"),
+    maxlength: 200,
+    required: true,
+    pattern: ".*\\S.*",
+    "data-part": "by",
+  });
 
 const title = (order) => [say(`order_${order.kind}`), order.name && name(order.name)].filter(Boolean).join(" · ");
 
@@ -54,15 +134,7 @@ function story(order) {
 /** What would change, who says so, and yes or no. */
 function question(order) {
   const lines = h("div.difference", {}, h("p.quiet", {}, say("connecting")));
-  const by = h("input", {
-    value: document.getElementById("who").value,
-    placeholder: say("yourName"),
-    "aria-label": say("yourName"),
-    maxlength: 200,
-    required: true,
-    pattern: ".*\\S.*",
-    "data-part": "by",
-  });
+  const by = whoField();
   const remark = h("input.remark", {
     placeholder: say("orderRemark"),
     "aria-label": say("orderRemark"),
@@ -75,6 +147,9 @@ function question(order) {
     by,
     remark,
     h("button.primary", { "data-part": "agree", onclick: () => answer("agree") }, say("agree")),
+    order.kind === "pack" &&
+      order.state === "waiting" &&
+      h("button", { "data-part": "shadow", onclick: () => answer("shadow") }, say("runInShadow")),
     h("button", { "data-part": "decline", onclick: () => answer("decline") }, say("decline")),
   );
 
