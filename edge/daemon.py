@@ -87,7 +87,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         """Go on with the playbook and packs that are there now. Raises SettingsError, PlaybookGap or ModelError: then
         nothing has changed."""
         loaded = load(self.site)
-        self.pipeline.adopt(loaded.infer, loaded.playbook, loaded.shadows)
+        self.pipeline.adopt(loaded.infer, loaded.playbook, loaded.shadows, loaded.names)
         self.speech.forget_replaced()
         self.titles.update(loaded.playbook.titles)  # those of plays that are gone stay, for the cards that they made
         self.packs[:] = loaded.versions
@@ -111,7 +111,7 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
     stack.callback(sound.close)
     listener = Listener(speech, site.audio, sound, os.cpu_count() or 1, journal.wake, journal.metrics)
     decider = Decider(loaded.playbook, journal.episodes())
-    pipeline = Pipeline(journal, listener, DeviceWindows(), loaded.infer, decider, loaded.shadows)
+    pipeline = Pipeline(journal, listener, DeviceWindows(), loaded.infer, decider, loaded.shadows, loaded.names)
     return Opened(
         site=site,
         journal=journal,

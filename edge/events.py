@@ -122,8 +122,22 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
 
 
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """A name of the site's vocabulary in what was said: what it names, as the vocabulary spells what was `said`, and as
+    the recogniser `heard` it."""
+
+    kind: str
+    name: str
+    said: str
+    heard: str
+
+
 class Utterance(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="utterance"):
-    """One turn of one speaker, as recognised (a call) or as written (a note: no words, times 0)."""
+    """One turn of one speaker, as recognised (a call) or as written (a note: no words, times 0).
+
+    `names` are those of the site's vocabulary in it; where the recogniser wrote what only sounds like one, `text` and
+    `words` have the name, and `heard` is the whole as it was recognised ('': as `text`).
+    """
 
     channel: str
     language: str
@@ -132,6 +146,8 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     end_s: float = 0.0
     confidence: float = 1.0
     words: tuple[Word, ...] = ()
+    heard: str = ""
+    names: tuple[Named, ...] = ()
 
 
 class Talk(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="talk"):

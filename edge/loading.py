@@ -1,5 +1,5 @@
-"""What the gateway infers and decides by: loaded, and held against each other, at the start and whenever an order from
-HQ changes it."""
+"""What the gateway infers and decides by: loaded, and held against each other, at the start and whenever an order
+changes it."""
 
 import subprocess
 import sys
@@ -13,8 +13,10 @@ import structlog
 from edge.decide.playbook import Playbook, read_playbook
 from edge.errors import PlaybookGap, SettingsError
 from edge.infer import Infer
+from edge.perceive.names import Names
 from edge.shadow import Shadows
 from edge.site import Site
+from edge.vocabulary import read_vocabulary
 from models import runtime
 from models.errors import ModelError, PackInvalid, PackMissing
 from models.pack import Pack
@@ -30,12 +32,14 @@ log = structlog.get_logger()
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A playbook and packs that fit each other; `infer` has the packs ready to run, `shadows` those in their shadow."""
+    """A playbook and packs that fit each other; `infer` has the packs ready to run, `shadows` those in their shadow;
+    `names` are those of the site's vocabulary."""
 
     playbook: Playbook
     packs: tuple[Pack, ...]
     infer: Infer
     shadows: Shadows
+    names: Names
 
     @property
     def versions(self) -> list[tuple[str, str]]:
@@ -56,7 +60,13 @@ def load(site: Site) -> Loaded:
     texts = [TextLabels(runtime.load(pack)) for pack in of_calls]
     devices = [DeviceAnomaly(runtime.load(pack)) for pack in of_devices]
     shadows = Shadows(_in_shadow(site, texts, TextLabels), _in_shadow(site, devices, DeviceAnomaly))
-    return Loaded(playbook=playbook, packs=(*of_calls, *of_devices), infer=Infer(texts, devices), shadows=shadows)
+    return Loaded(
+        playbook=playbook,
+        packs=(*of_calls, *of_devices),
+        infer=Infer(texts, devices),
+        shadows=shadows,
+        names=Names(read_vocabulary(site.vocabulary) if site.vocabulary.is_file() else ()),
+    )
 
 
 def _in_shadow(site: Site, packs: Sequence[T], task: Callable[[runtime.Model], T]) -> list[tuple[T, T]]:

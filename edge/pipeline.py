@@ -24,6 +24,7 @@ from edge.errors import Conflict, JournalError
 from edge.events import GATEWAY, Action, Decision, Event, Note, Prediction, Signal, Utterance, new_id, now_us
 from edge.infer import Infer, of_reading
 from edge.perceive.heard import Heard
+from edge.perceive.names import Names
 from edge.perceive.prosody import talk
 from edge.perceive.speech import Listener
 from edge.perceive.windows import DeviceWindows, Windows
@@ -58,6 +59,7 @@ class Pipeline:
         infer: Infer,
         decider: Decider,
         shadows: Shadows,
+        names: Names,
     ) -> None:
         self._journal = journal
         self._metrics = journal.metrics
@@ -66,6 +68,7 @@ class Pipeline:
         self._infer = infer
         self._decider = decider
         self._shadows = shadows
+        self._names = names
         self._running = True
         self._thread = threading.Thread(target=self._run, name="pipeline")
         self._cursors = {track: journal.cursor(track) for track in ("reading", "note")}
@@ -74,7 +77,7 @@ class Pipeline:
         self._put_off: dict[str, tuple[str, float]] = {}
         self._windows_kept_s = time.monotonic()
         self._turns: dict[tuple[str, str], _Turn] = {}
-        self._next: tuple[Infer, Playbook, Shadows] | None = None
+        self._next: tuple[Infer, Playbook, Shadows, Names] | None = None
         self._adopted = threading.Event()
         self._recall_windows()
 
@@ -94,11 +97,11 @@ class Pipeline:
         """Whether events are being taken."""
         return self._thread.is_alive()
 
-    def adopt(self, infer: Infer, playbook: Playbook, shadows: Shadows) -> None:
+    def adopt(self, infer: Infer, playbook: Playbook, shadows: Shadows, names: Names) -> None:
         """Infer, decide and compare by these from the next batch on: returns when it is so, when the pipeline is held
         up (it is so as soon as that goes on) or has ended."""
         self._adopted.clear()
-        self._next = (infer, playbook, shadows)
+        self._next = (infer, playbook, shadows, names)
         self._journal.wake()
         until_s = time.monotonic() + ADOPT_WAIT_S
         while self.alive and time.monotonic() < until_s and not self._adopted.wait(LOOK_S):
@@ -125,7 +128,7 @@ class Pipeline:
         """A batch of each track; False when there was nothing to take."""
         following, self._next = self._next, None
         if following is not None:
-            self._infer, playbook, self._shadows = following
+            self._infer, playbook, self._shadows, self._names = following
             self._decider.adopt(playbook)
             self._adopted.set()
         worked = [self._take_readings(), self._take_notes(), self._take_calls()]
@@ -206,7 +209,7 @@ class Pipeline:
                 at=event.at,
                 event_id=event.id,
                 subject=event.subject,
-                data=Utterance(channel="note", language=event.data.language, text=event.data.text),
+                data=self._names.correct(Utterance(channel="note", language=event.data.language, text=event.data.text)),
             )
             for _, event in batch
             if isinstance(event.data, Note)
@@ -302,7 +305,8 @@ class Pipeline:
         spoken = []
         for utterance in heard.utterances:
             at = event.at + round(utterance.end_s * 1e6)
-            signal = Signal(at=at, event_id=event.id, subject=event.subject, data=utterance)
+            named = self._names.correct(utterance)
+            signal = Signal(at=at, event_id=event.id, subject=event.subject, data=named)
             turn = self._turns.get((event.id, utterance.channel))
             if turn is not None:
                 signal = msgspec.structs.replace(signal, id=turn.signal_id)

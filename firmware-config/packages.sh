@@ -10,7 +10,7 @@ declare -A packages=(
   # look at the local one, telephone speech with its text, and music on hold; PostgreSQL for a larger HQ, an SFTP server
   # for replicas, and faketime for boxes without a clock.
   [test]="mosquitto shellcheck systemd tmux chromium asterisk-core-sounds-en asterisk-core-sounds-en-wav
-    asterisk-moh-opsound-wav postgresql openssh-server faketime"
+    asterisk-moh-opsound-wav flite postgresql openssh-server faketime"
 )
 
 fail() {

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import apsw
 import msgspec
 
-from edge.events import Call, Event, MeasuredEvidence, SpokenEvidence, State, Talk, Utterance, Word
+from edge.events import Call, Event, MeasuredEvidence, Named, SpokenEvidence, State, Talk, Utterance, Word
 from edge.store.rows import select
 
 Kind = Literal["call", "reading", "note"]
@@ -75,7 +75,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One utterance of a transcript, with what was predicted of it."""
+    """One utterance of a transcript, with what was predicted of it. `heard` is what the recogniser wrote where names
+    were put right ('': as `text`), `names` are those of the site in it."""
 
     id: str
     channel: str
@@ -85,6 +86,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     words: tuple[Word, ...]
     labels: tuple[Label, ...]
+    heard: str = ""
+    names: tuple[Named, ...] = ()
 
 
 class CallLine(Line, frozen=True, kw_only=True):
@@ -290,6 +293,8 @@ def _lines(connection: apsw.Connection, where: str, binding: str) -> list[tuple[
             confidence=said.confidence,
             words=said.words,
             labels=msgspec.json.decode(labels, type=tuple[Label, ...]),
+            heard=said.heard,
+            names=said.names,
         )
         found.append((event_id, line))
     return found

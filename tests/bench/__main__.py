@@ -1,10 +1,11 @@
 """`./build.sh bench [NAME…]`: what `outstation bench` measures, and what needs a development machine."""
 
 from edge.bench.cli import BENCHES, ON_REQUEST, command
-from tests.bench import fleet, floods, peers, replica, soak, store, sync, week, wer
+from tests.bench import fleet, floods, names, peers, replica, soak, store, sync, week, wer
 
 DEVELOPMENT = {
     "wer": wer.measure,
+    "names": names.measure,
     "replica": replica.measure,
     "restore": replica.measure_restore,
     "store": store.measure,

@@ -352,30 +352,38 @@ def test_a_pack_is_brought_run_in_the_shadow_compared_agreed_to_and_taken_back(t
         )
         with served(parts) as url:
             look(tab, url, "orders")
+            tab.evaluate("document.getElementById('who').value = 'Wang'")
             tab.click("main details summary")
             tab.choose("input[type=file]", file)
             tab.evaluate("document.querySelector('.bring [data-part=by]').value = 'Wang'")
             tab.click(".bring button")
             tab.wait("document.querySelector('.order .chip')?.innerText === 'Waits'")
-            tab.evaluate("document.querySelector('.order [data-part=by]').value = 'Wang'")
-            tab.click(".order [data-part=shadow]")
-            tab.wait("document.querySelector('.order .chip')?.innerText === 'In the shadow'")
+            # What the gateway tells of its own may draw the order anew while one presses.
+            patient(lambda: pressed(tab, "shadow", "In the shadow"), "it runs in the shadow")
             note = Note(text="We are really happy with your service, thank you so much", author="Lin", language="en")
             opened.journal.accept([Offer(events=[(None, an_event(note, "pit-7"))])]).result()
             patient(lambda: parts.orders.comparison(parts.orders.views()[0].id), "the note was judged")
             look(tab, url, "orders")
             tab.wait("document.querySelector('.compared td') !== null")
             assert "We are really happy" in text(tab, ".order .difference")
-            tab.evaluate("document.querySelector('.order .ask [data-part=by]').value = 'Wang'")
-            tab.click(".order [data-part=agree]")
-            tab.wait("document.querySelector('.order .chip')?.innerText === 'In force'")
-            tab.click(".order details summary")
-            tab.evaluate("document.querySelector('.order details [data-part=by]').value = 'Zhao'")
-            tab.click(".order [data-part=roll_back]")
-            tab.wait("document.querySelector('.order .chip')?.innerText === 'Taken back'")
-            assert "Zhao" in text(tab, ".order")
+            patient(lambda: pressed(tab, "agree", "In force"), "it is in force")
+            patient(lambda: pressed(tab, "roll_back", "Taken back"), "it was taken back")
+            assert "Wang" in text(tab, ".order")
             tab.open("about:blank")
         opened.listener.stop()
+
+
+def pressed(tab: Tab, part: str, state: str) -> bool:
+    """Whether the order is in a state; if not, Wang presses a button for it."""
+    script = f"""(() => {{
+        if (document.querySelector('.order .chip')?.innerText === '{state}') return true;
+        const button = document.querySelector('.order [data-part={part}]');
+        if (!button || button.disabled) return false;
+        button.closest('form').querySelector('[data-part=by]').value = 'Wang';
+        button.click();
+        return false;
+    }})()"""
+    return bool(tab.evaluate(script))
 
 
 def a_new_version(folder: Path, site: Site) -> Path:

@@ -196,6 +196,7 @@ function lineElement(line, call) {
         {},
         line.words.length ? words(line, weightsOf(line, call)) : highlighted(line.text, weightsOf(line, call)),
       ),
+      line.heard && h("p.quiet", {}, say("heardAs", tidy(line.heard))),
       line.labels.length > 0 &&
         h(
           "p.labels",

@@ -160,6 +160,7 @@ export const WORDS = {
   order_request: ["调取", "Request"],
   order_staged: ["已收到", "Arrived"],
   order_waiting: ["待生效", "Waits"],
+  heardAs: ["听到的是：{0}", "heard: {0}"],
   order_shadow: ["影子运行", "In the shadow"],
   order_active: ["已生效", "In force"],
   order_refused: ["被拒", "Refused"],
