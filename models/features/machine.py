@@ -6,8 +6,9 @@ covariance is that of the rows learnt from, and wider for a sensor that wanders:
 has shown few independent levels (Geyer, Practical Markov chain Monte Carlo, 1992, initial positive sums), so that it
 may well creep on to where it has not been proves little.
 
-What was learnt stays until an alarm has lasted for RELEARN rows: then the machine runs otherwise for good, and the
-rows from then on are its normal. Memory is constant: the rows to learn from, then a few matrices.
+Machines in order change too, so normal follows where the sensors stand while there is no alarm, and stays during one.
+When an alarm has lasted for RELEARN rows the machine runs otherwise for good, and the rows from then on are its normal.
+Memory is constant: the rows to learn from, then a few matrices.
 """
 
 from collections.abc import Sequence
@@ -23,11 +24,13 @@ SMOOTH = 7.0  # rows, of the deviations
 LASTING = 20.0  # rows, of the evidence: a fault is not over in a moment
 FURTHEST = 6.0  # deviations, to which a reading is clipped
 LONGEST_LAG = 60  # rows, over which a sensor's readings are looked at for how alike they stay
-FEW = 15.0  # independent levels among the rows learnt from, at which a sensor's variance counts twice
+FEW = 30.0  # independent levels among the rows learnt from, at which a sensor's variance counts twice …
+WANDERING = 3  # … and the power with which it grows when there are fewer
 SHRUNK = 0.5  # of the correlations, because 400 rows tell them badly (Ledoit and Wolf, 2004, shrink likewise)
 RARE = 0.99  # of the rows learnt from are below the limit …
-ABOVE = 2.0  # … and an alarm is that many limits
-STEEPNESS = 6.0  # log-odds for each e-fold
+ABOVE = 1.3  # … and an alarm is that many limits
+FOLLOWED = 100.0  # rows, in which normal follows the machine while there is no alarm
+STEEPNESS = 6.0  # log-odds for each e-fold of the evidence
 RELEARN = 4 * LEARNT  # rows of alarm
 LEAST = 1e-9
 
@@ -58,17 +61,22 @@ class Machine:
         if row.shape != self._last.shape or np.isinf(row).any():
             raise InputInvalid(f"a row of this machine is {len(self.sensors)} finite numbers; give it so.")
         self._last = np.where(np.isnan(row), self._last, row)
+        if self._alarmed >= RELEARN:
+            self._rows, self._alarmed = [], 0
         if self.learning:
             if not np.isnan(self._last).any():
                 self._rows.append(self._last)
                 if not self.learning:
                     self._learn(np.array(self._rows))
             return -np.inf
-        self._evidence += (self._parts() - self._evidence) * (1 - np.exp(-1 / LASTING))
-        log_odds = STEEPNESS * (float(self._evidence.sum()) - np.log1p(ABOVE))
-        self._alarmed = self._alarmed + 1 if log_odds >= 0 else 0
-        if self._alarmed > RELEARN:
-            self._rows, self._alarmed = [], 0
+        apart = self._smooth(self._last) - self._usual
+        self._evidence += (self._parts(apart) - self._evidence) * (1 - np.exp(-1 / LASTING))
+        log_odds = STEEPNESS * (float(self._evidence.sum()) - float(np.log1p(ABOVE)))
+        if log_odds >= 0:
+            self._alarmed += 1
+        else:
+            self._alarmed = 0
+            self._usual += apart / FOLLOWED
         return log_odds
 
     def explain(self) -> tuple[tuple[str, float], ...]:
@@ -91,7 +99,6 @@ class Machine:
         smoothed = np.array([self._smooth(row) for row in rows])[SETTLED:]
         self._usual = smoothed.mean(axis=0)
         self._precision = _precision(smoothed, _levels(self._deviations(rows)))
-        self._limit = 1.0
         squares = [_square(row - self._usual, self._precision).sum() for row in smoothed]
         self._limit = max(float(np.quantile(squares, RARE)), LEAST)
         self._evidence = np.zeros(len(self.sensors))
@@ -103,9 +110,9 @@ class Machine:
         self._smoothed = self._smoothed + (self._deviations(row) - self._smoothed) * (1 - np.exp(-1 / SMOOTH))
         return self._smoothed
 
-    def _parts(self) -> Floats:
-        """log(1 + T² / limit) of the last row, divided among the sensors as T² is."""
-        parts = _square(self._smooth(self._last) - self._usual, self._precision)
+    def _parts(self, apart: Floats) -> Floats:
+        """log(1 + T² / limit), divided among the sensors as T² is."""
+        parts = _square(apart, self._precision)
         square = max(float(parts.sum()), LEAST)
         shared: Floats = parts * (np.log1p(square / self._limit) / square)
         return shared
@@ -134,5 +141,7 @@ def _precision(smoothed: Floats, levels: Floats) -> Floats:
     np.fill_diagonal(correlation, 1.0)
     # Not less than independent readings of deviation 1 would leave.
     wide = np.maximum(own, np.sqrt(1 / (2 * SMOOTH)))
-    precision: Floats = np.linalg.inv(np.outer(wide, wide) * correlation + np.diag(np.square(wide * FEW / levels)))
+    precision: Floats = np.linalg.inv(
+        np.outer(wide, wide) * correlation + np.diag(wide**2 * (FEW / levels) ** WANDERING)
+    )
     return precision

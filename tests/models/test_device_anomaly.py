@@ -22,7 +22,8 @@ from models.pack import Pack, read_pack
 from models.runtime import load
 from models.score import score as score_command
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.train.device_anomaly import features_of, fit, layer, scorer, whole, write_pack
+from models.train.device_anomaly import fit, layer, scorer, whole, write_pack
+from models.train.evaluate_device_anomaly import features_of
 from models.train.quantize import quantize_layers
 from models.train.series import made
 
