@@ -29,7 +29,7 @@ from models.tasks.device_anomaly import INPUT, PROBABILITY, WEIGHTS, DeviceAnoma
 from models.train.evaluate_device_anomaly import evaluate, features_of
 from models.train.quantize import quantize_layers
 from models.train.recorded import SKAB_LEARNT, Bench, Watched, read_nab, read_skab
-from models.train.series import Floats, Ints, Series, made, with_fault
+from models.train.series import Floats, Series, made, with_fault
 
 OUT = Path(__file__).parents[1] / "packs" / "device-anomaly"
 LABEL = "device_anomaly"
@@ -38,11 +38,11 @@ ABOUT = (
     "Watches any numeric sensor of a device and says how likely it is that its reading shows a device "
     "that does not run as usual: spikes, steps, drifts, growing noise, oscillation, values outside the usual range, "
     "stuck sensors, late readings. It needs about 200 readings before it says much. It compares a sensor with itself "
-    "over its last two thousand readings: what lasts becomes usual within some hundred, and a fault that was there from "
-    "the start is not seen. `outstation score` also learns each device: after 400 rows how its sensors stand together, "
-    "and after 600 readings the rhythm of a sensor read every minute or more seldom. A machine that drifts in order is "
-    "then called too often: one row in eleven of a pump bench without faults. Probabilities of single sensors are "
-    "calibrated for one faulty reading in twenty; learnt from made series and made faults."
+    "over its last two thousand readings: what lasts becomes usual within some hundred, and a fault that was there "
+    "from the start is not seen. `outstation score` also learns each device: after 400 rows how its sensors stand "
+    "together, and after 600 readings the rhythm of a sensor read every minute or more seldom. A machine that drifts "
+    "in order is then called too often: one row in eleven of a pump bench without faults. Probabilities of single "
+    "sensors are calibrated for one faulty reading in twenty; learnt from made series and made faults."
 )
 
 MADE_TO_LEARN, MADE_TO_CHECK, MADE_TO_TEST = (11, 2400), (12, 400), (13, 400)  # seed, series
