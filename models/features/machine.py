@@ -104,7 +104,8 @@ class Machine:
         self._evidence = np.zeros(len(self.sensors))
 
     def _deviations(self, rows: Floats) -> Floats:
-        return np.minimum(np.maximum((rows - self._centre) / self._scale, -FURTHEST), FURTHEST)
+        bounded: Floats = np.minimum(np.maximum((rows - self._centre) / self._scale, -FURTHEST), FURTHEST)
+        return bounded
 
     def _smooth(self, row: Floats) -> Floats:
         self._smoothed = self._smoothed + (self._deviations(row) - self._smoothed) * (1 - np.exp(-1 / SMOOTH))
@@ -141,7 +142,6 @@ def _precision(smoothed: Floats, levels: Floats) -> Floats:
     np.fill_diagonal(correlation, 1.0)
     # Not less than independent readings of deviation 1 would leave.
     wide = np.maximum(own, np.sqrt(1 / (2 * SMOOTH)))
-    precision: Floats = np.linalg.inv(
-        np.outer(wide, wide) * correlation + np.diag(wide**2 * (FEW / levels) ** WANDERING)
-    )
+    wandering = np.diag(wide**2 * (FEW / levels) ** WANDERING)
+    precision: Floats = np.linalg.inv(np.outer(wide, wide) * correlation + wandering).astype(np.float64)
     return precision
