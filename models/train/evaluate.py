@@ -1,11 +1,13 @@
 """What the packs are worth, measured again: each figure beside its target, on data that no pack has learnt from."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
 from models.errors import InputInvalid
 from models.pack import Pack
+from models.train import evaluate_device_anomaly
 from models.train.judging import AS_HEARD, SET, SPLIT, Figures, measure
 from models.train.labelled import is_test, read_heard, read_turns
 
@@ -13,21 +15,39 @@ TYPED_TARGET, HEARD_TARGET = 0.92, 0.85
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure of a pack on a set: whether it meets its target, if it has one."""
+    """A figure of a pack on a set: whether it reaches its target, if it has one."""
 
     pack: str
     set: str
     metric: str
     value: float
-    target: str | None = None
+    target: float | None = None
     ok: bool | None = None
 
 
-def evaluate(pack: Pack) -> Iterator[Measured]:
-    """The figures of a pack, as it would predict on the gateway. Raises InputInvalid when nothing measures its task."""
-    if pack.manifest.task != "text-labels":
-        raise InputInvalid(f"{pack.manifest.name} is a pack for {pack.manifest.task}, which is not measured yet.")
-    yield from _text(pack)
+def evaluate(pack: Pack, data: Path | None) -> Iterator[Measured]:
+    """The figures of a pack, as it would predict on the gateway; `data` is the folder of the public sets, without which
+    a pack for devices has none. Raises InputInvalid when nothing measures its task."""
+    match pack.manifest.task:
+        case "text-labels":
+            yield from _text(pack)
+        case "device-anomaly":
+            if data is not None:
+                yield from _devices(pack, data)
+        case task:
+            raise InputInvalid(f"{pack.manifest.name} is a pack for {task}, which is not measured here.")
+
+
+def _devices(pack: Pack, data: Path) -> Iterator[Measured]:
+    for figure in evaluate_device_anomaly.evaluate(pack, data):
+        yield Measured(
+            pack=figure.pack,
+            set=figure.set,
+            metric=figure.metric,
+            value=figure.value,
+            target=figure.target,
+            ok=None if figure.target is None else figure.ok,
+        )
 
 
 def _text(pack: Pack) -> Iterator[Measured]:
@@ -62,4 +82,4 @@ def _more(name: str, typed: Figures) -> Iterator[Measured]:
 
 
 def _against(pack: str, where: str, metric: str, value: float, least: float) -> Measured:
-    return Measured(pack=pack, set=where, metric=metric, value=round(value, 4), target=f">= {least}", ok=value >= least)
+    return Measured(pack=pack, set=where, metric=metric, value=round(value, 4), target=least, ok=value >= least)
