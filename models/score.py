@@ -40,8 +40,7 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
     that made them; with --json every label's probability too. A line without a letter or digit gets no labels.
 
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
-    anomalous sensor is and how likely that is, by itself, by its course if it is a slow one, or among the others of its
-    machine; for one that reaches the threshold also what made it so.
+    anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
     """
     pack = read_pack(Path(name)) if (Path(name) / MANIFEST).is_file() else find_pack(name, packs)
     match pack.manifest.task:
@@ -60,9 +59,10 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
 
 def _text_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """For every line what is printed of it: as an object, and for people."""
+    from models.runtime import load
     from models.tasks.text_labels import TextLabels
 
-    labeller = TextLabels(pack)
+    labeller = TextLabels(load(pack))
     for line, text in _texts(file):
         (scores,) = labeller.score([text])
         called = [score for score in scores if score.probability >= labeller.thresholds[score.label]]
@@ -125,10 +125,8 @@ def _device_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]
     from models.features.windows import SensorWindows
     from models.runtime import load
     from models.tasks.device_anomaly import DeviceAnomaly
-    from models.tasks.device_watch import DeviceWatch
 
     anomaly = DeviceAnomaly(load(pack))
-    watch = DeviceWatch(anomaly.threshold)
     windows = SensorWindows()
     slots: dict[tuple[str, str], int] = {}
     lines = read_device_log(file)
@@ -143,11 +141,11 @@ def _device_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]
         for line in some:
             end = first + len(line.values)
             if end > first:
-                said = watch.update(line.device, line.at, line.values, probability[first:end].tolist())
-                place = first + list(line.values).index(said.sensor)
-                called = said.probability >= anomaly.threshold
-                why = anomaly.explain(features[place]) if called and said.by == "sensor" else said.weights
-                yield _device_row(anomaly, line, said.sensor, said.probability, float(usual[place]), why)
+                worst = first + int(np.argmax(probability[first:end]))
+                weights = anomaly.explain(features[worst]) if probability[worst] >= anomaly.threshold else ()
+                yield _device_row(
+                    anomaly, line, names[worst][1], float(probability[worst]), float(usual[worst]), weights
+                )
             else:
                 yield _device_row(anomaly, line, "", 0.0, 0.0, ())
             first = end

@@ -4,12 +4,7 @@ without it the device pack learns from made series alone."""
 import subprocess
 import sys
 
-# Whether each takes --data.
-TRAINERS = {
-    "models.train.call_signals": False,
-    "models.train.call_signals_small": False,
-    "models.train.device_anomaly": True,
-}
+TRAINERS = {"models.train.call_signals": False, "models.train.device_anomaly": True}  # whether it takes --data
 
 for module, takes_data in TRAINERS.items():
     data = ["--data", sys.argv[1]] if takes_data and len(sys.argv) > 1 else []

@@ -6,7 +6,6 @@ eight sensors of a pump a file and marks readings.
 """
 
 import csv
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,6 @@ class Watched:
     at_us: Ints
     values: Floats
     windows: tuple[tuple[int, int], ...]
-
-    @property
-    def may_teach(self) -> bool:
-        """Whether it may be learnt from and constants chosen on it: half of the series, by the hash of their names."""
-        return hashlib.sha256(self.name.encode()).digest()[-1] % 2 == 0
 
     @property
     def inside(self) -> NDArray[np.bool_]:
@@ -60,11 +54,6 @@ class Bench:
     at_us: Ints
     values: Floats
     anomalous: NDArray[np.bool_]
-
-    @property
-    def chosen_on(self) -> bool:
-        """Whether constants were chosen on it: the folder valve1, and nothing else of SKAB."""
-        return self.name.startswith("valve1/")
 
 
 def normal(at_us: Ints, values: Floats, judged: NDArray[np.bool_] | None = None) -> Series:

@@ -22,8 +22,7 @@ from models.pack import Pack, read_pack
 from models.runtime import load
 from models.score import score as score_command
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.train.device_anomaly import fit, layer, scorer, whole, write_pack
-from models.train.evaluate_device_anomaly import features_of
+from models.train.device_anomaly import features_of, fit, layer, scorer, whole, write_pack
 from models.train.quantize import quantize_layers
 from models.train.series import made
 
@@ -265,9 +264,6 @@ def test_json_lines_are_scored_like_the_same_csv(tmp_path: Path) -> None:
         ("log.csv", "time,device,x\n1,a,nan\n", "line 2: x is nan"),
         ("log.jsonl", '{"time": 1, "x": 1}\n[1]\n', "line 2: not a JSON object"),
         ("log.jsonl", '{"x": 1}\n', "line 1: time is None"),
-        ("log.jsonl", '{"time": 1, "x": 1' + "0" * 400 + "}\n", "line 1: x is larger than any number"),
-        ("log.jsonl", '{"time": 1' + "0" * 400 + ', "x": 1}\n', "line 1: time is 1000"),
-        ("log.csv", "time,device,x\n1,a,1" + "0" * 400 + "\n", "line 2: x is inf"),
     ],
 )
 def test_a_line_that_does_not_fit_is_named(tmp_path: Path, name: str, text: str, says: str) -> None:
