@@ -9,6 +9,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from edge.store.database import number
+
 MOST_ROWS = 100_000
 """So many rows of one pack are kept; after them only what was judged is counted."""
 EXAMPLES = 5
@@ -69,17 +71,16 @@ def add(connection: apsw.Connection, batch: Shadowed, now: int) -> None:
     ).fetchone()
     if found is None:
         connection.execute("DELETE FROM shadow_said WHERE pack = ?", (batch.pack,))
-        connection.execute("INSERT OR REPLACE INTO shadows VALUES (?, ?, ?, ?, 0, 0)", (*key, now))
+        connection.execute("INSERT OR REPLACE INTO shadows VALUES (?, ?, ?, ?, 0)", (*key, now))
     connection.execute("UPDATE shadows SET judged = judged + ? WHERE pack = ?", (batch.judged, batch.pack))
-    ((rows,),) = connection.execute("SELECT rows FROM shadows WHERE pack = ?", (batch.pack,)).fetchall()
-    if batch.said and int(str(rows)) < MOST_ROWS:
+    kept = "SELECT count(*) FROM shadow_said WHERE pack = ?"
+    if batch.said and number(connection, kept, (batch.pack,)) < MOST_ROWS:
         connection.executemany(
             "INSERT INTO shadow_said VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "active = max(active, excluded.active), shadow = max(shadow, excluded.shadow), "
             "by_active = by_active | excluded.by_active, by_shadow = by_shadow | excluded.by_shadow",
             ((batch.pack, *msgspec.structs.astuple(said)) for said in batch.said),
         )
-        connection.execute("UPDATE shadows SET rows = rows + ? WHERE pack = ?", (len(batch.said), batch.pack))
 
 
 def compare(connection: apsw.Connection, pack: str) -> Comparison | None:
