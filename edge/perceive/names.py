@@ -95,18 +95,32 @@ def _written(words: Sequence[Word], spellings: Sequence[tuple[Term, tuple[str, .
 def _sounding(words: Sequence[Word], spellings: Sequence[tuple[Term, tuple[str, ...], str]]) -> list[_Place]:
     """The stretches that sound like a name, alike enough for how sure the recogniser was of them."""
     found = []
+    stretches = _Stretches(words)
     for term, units, spelling in spellings:
         letters = len(spelling.replace(" ", "")) * (2 if is_chinese(spelling[0]) else 1)
         if letters < SHORTEST:
             continue
         for length in range(max(1, len(units) - 1), len(units) + 2):
-            for first in range(len(words) - length + 1):
-                stretch = words[first : first + length]
-                heard = _joined(stretch)
-                alike = likeness(heard, spelling)
-                if alike >= _needed(stretch, units):
+            for first, stretch, heard in stretches.of(length):
+                alike = likeness(heard, spelling, UNSURE)
+                if alike >= UNSURE and alike >= _needed(stretch, units):
                     found.append(_Place(alike, first, first + length, term, spelling, heard))
     return found
+
+
+class _Stretches:
+    """All stretches of words by their length, each made once for all the spellings that it is held against."""
+
+    def __init__(self, words: Sequence[Word]) -> None:
+        self._words = words
+        self._made: dict[int, list[tuple[int, Sequence[Word], str]]] = {}
+
+    def of(self, length: int) -> list[tuple[int, Sequence[Word], str]]:
+        """Where each begins, its words, and how one writes it."""
+        if length not in self._made:
+            parts = [self._words[first : first + length] for first in range(len(self._words) - length + 1)]
+            self._made[length] = [(first, part, _joined(part)) for first, part in enumerate(parts)]
+        return self._made[length]
 
 
 def _needed(stretch: Sequence[Word], units: Sequence[str]) -> float:

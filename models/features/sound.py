@@ -20,20 +20,22 @@ _NEAR_BEGINNINGS = (("zh", "z"), ("ch", "c"), ("sh", "s"), ("n", "l"), ("f", "h"
 _NEAR_ENDINGS = (("ang", "an"), ("eng", "en"), ("ing", "in"))
 
 
-def likeness(heard: str, said: str) -> float:
-    """How alike two stretches of text sound: 0 (nothing in common) to 1 (the same). One with Chinese characters in it
-    is like none without."""
+def likeness(heard: str, said: str, least: float = 0.0) -> float:
+    """How alike two stretches of text sound: 0 (nothing in common) to 1 (the same); 0 also where it would be below
+    `least`. One with Chinese characters in it is like none without."""
     ours, theirs = _chinese(heard), _chinese(said)
     if ours != theirs:
         return 0.0
-    return _syllables_alike(heard, said) if ours else _letters_alike(heard, said)
+    return _syllables_alike(heard, said) if ours else _letters_alike(heard, said, least)
 
 
-def _letters_alike(heard: str, said: str) -> float:
+def _letters_alike(heard: str, said: str, least: float) -> float:
     one, other = _code(heard), _code(said)
     if not one or not other:
         return 0.0
-    codes = 1 - Levenshtein.distance(one, other) / max(len(one), len(other))
+    codes = Levenshtein.normalized_similarity(one, other)
+    if CODE_SHARE * codes + (1 - CODE_SHARE) < least:
+        return 0.0
     letters = Levenshtein.normalized_similarity(_letters(heard), _letters(said))
     return CODE_SHARE * codes + (1 - CODE_SHARE) * letters
 
