@@ -1,6 +1,6 @@
 """Trains the pack `device-anomaly`: how likely it is that a reading shows a device that does not run as usual.
 
-    python -m models.train.device_anomaly [--data FOLDER] [--out FOLDER]
+    python -m models.train.device_anomaly [--data FOLDER] [--out FOLDER] [--key FILE]
 
 A small network over the features of models.features.windows, learnt from made series (models.train.series) and, where
 `--data` holds the folder `nab`, from half of NAB's files, with made faults put into their quiet stretches. SKAB, where
@@ -23,9 +23,10 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries no types
 
 from models.features.windows import FEATURES, SensorWindows
-from models.pack import MANIFEST, Manifest, Metric, Source, Tensor, manifest_text, read_pack, sha256_of
+from models.pack import Manifest, Metric, Source, Tensor, read_pack
 from models.runtime import load
 from models.tasks.device_anomaly import INPUT, PROBABILITY, WEIGHTS, DeviceAnomaly
+from models.train.packing import key_option, write_pack
 from models.train.quantize import quantize_layers
 from models.train.recorded import SKAB_LEARNT, Bench, Watched, read_nab, read_skab
 from models.train.series import Floats, Ints, Series, made, with_fault
@@ -51,6 +52,7 @@ NETWORKS, UNITS = 3, 32  # networks learnt apart and averaged, so that chance co
 FURTHEST = 6.0  # deviations, to which the network's inputs are clipped
 EPOCHS, BATCH, RATE, DECAY = 30, 2048, 4e-3, 1e-4
 SEED = 0
+WITHIN = 0.05  # of the self-test: kernels round 8-bit layers otherwise
 CALM = 20  # readings without alarm that end an episode of alarms
 FALSE_EPISODES = 5.0  # in 10,000 normal readings, at the threshold
 PROBATION = 0.15  # of a NAB series, which its protocol does not judge
@@ -88,7 +90,8 @@ class Network:
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="A folder with nab/ and skab/.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=OUT, help="The folder of the pack.")
-def main(data: Path | None, out: Path) -> None:
+@key_option
+def main(data: Path | None, out: Path, key: Path | None) -> None:
     """Train the pack, print how it does in float and in INT8, and write it."""
     watched = read_nab(data / "nab") if data else []
     learnt, tested = watched[0::2], watched[1::2]
@@ -101,16 +104,16 @@ def main(data: Path | None, out: Path) -> None:
     exact, small = whole(network, middle), whole(network, quantize_layers(middle, samples))
     with tempfile.TemporaryDirectory() as folder:
         check = checks + with_windows([one.whole() for one in learnt])
-        threshold = pick_threshold(scorer(write_pack(Path(folder, "unset"), small, 0.5, learnt)), check)
+        threshold = pick_threshold(scorer(packed(Path(folder, "unset"), small, 0.5, learnt)), check)
         tests = with_windows(made(*MADE_TO_TEST))
         metrics = [
-            measure(scorer(write_pack(Path(folder, name), model, threshold, learnt)), threshold, tests, tested, benches)
+            measure(scorer(packed(Path(folder, name), model, threshold, learnt)), threshold, tests, tested, benches)
             for name, model in (("float", exact), ("int8", small))
         ]
     in_float = [
         msgspec.structs.replace(one, metric=f"{one.metric}, float") for one in metrics[0] if "AUC" in one.metric
     ]
-    write_pack(out, small, threshold, learnt, metrics[1] + in_float)
+    packed(out, small, threshold, learnt, metrics[1] + in_float, key)
     click.echo(f"threshold {threshold}")
     click.echo(f"{'':<90} float  INT8")
     for in_float, in_int8 in zip(*metrics, strict=True):
@@ -329,12 +332,15 @@ def _constant(name: str, values: NDArray[Any]) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(values, name)
 
 
-def write_pack(
-    folder: Path, model: onnx.ModelProto, threshold: float, learnt: Sequence[Watched], measured: Sequence[Metric] = ()
+def packed(
+    folder: Path,
+    model: onnx.ModelProto,
+    threshold: float,
+    learnt: Sequence[Watched],
+    measured: Sequence[Metric] = (),
+    key: Path | None = None,
 ) -> Path:
-    """Write the model and its manifest into a folder; gives the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    """Write the pack into a folder; gives the folder."""
     sources = [Source(name="models/train/series.py", licence="Apache-2.0", use="train")]
     if learnt:
         names = ", ".join(one.name for one in learnt)
@@ -347,7 +353,7 @@ def write_pack(
         languages=(),
         licence="Apache-2.0",
         about=ABOUT,
-        files={MODEL_FILE: sha256_of(folder / MODEL_FILE)},
+        files={},
         model=MODEL_FILE,
         labels=(LABEL,),
         thresholds={LABEL: threshold},
@@ -359,8 +365,9 @@ def write_pack(
         sources=tuple(sources),
         metrics=tuple(measured),
     )
-    (folder / MANIFEST).write_text(manifest_text(manifest), "utf-8")
-    return folder
+    probes = np.random.default_rng(SEED).normal(0, 1, (8, len(FEATURES))).astype(np.float32).round(3)
+    content = model.SerializeToString(deterministic=True)
+    return write_pack(folder, content, manifest, {INPUT: probes}, within=WITHIN, key=key)
 
 
 def scorer(folder: Path) -> Scorer:

@@ -22,7 +22,7 @@ from models.pack import Pack, read_pack
 from models.runtime import load
 from models.score import score as score_command
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.train.device_anomaly import features_of, fit, layer, scorer, whole, write_pack
+from models.train.device_anomaly import features_of, fit, layer, packed, scorer, whole
 from models.train.quantize import quantize_layers
 from models.train.series import made
 
@@ -166,7 +166,7 @@ def test_8_bits_say_what_float_says(tmp_path: Path, some_features: Rows) -> None
     middle = layer(network)
     small = quantize_layers(middle, [{"inputs": network.inputs(some_features)}])
     said = [
-        scorer(write_pack(tmp_path / name, whole(network, one), 0.5, []))(some_features)
+        scorer(packed(tmp_path / name, whole(network, one), 0.5, []))(some_features)
         for name, one in (("float", middle), ("int8", small))
     ]
     np.testing.assert_allclose(said[0], 1 / (1 + np.exp(-network.log_odds(some_features))), atol=1e-5)
