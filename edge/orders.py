@@ -16,6 +16,7 @@ import difflib
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -130,7 +131,9 @@ class Orders:
         self._thread = threading.Thread(target=self._run, name="orders")
 
     def start(self) -> None:
-        """Report what became of an activation that the last run did not finish, and begin to look."""
+        """Report what became of an activation that the last run did not finish, remove what a kill left of files that
+        came in, and begin to look."""
+        shutil.rmtree(self._site.incoming, ignore_errors=True)
         self._proven_s = time.monotonic() + PROVEN_S
         self._thread.start()
 
@@ -190,14 +193,13 @@ class Orders:
             self._clean(order)
         return self._viewed(order_id)
 
-    @property
-    def uploads(self) -> Path:
-        """Where a file may lie while it comes in."""
-        return self._site.data
+    def incoming(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder for a file while it comes in."""
+        return incoming(self._site)
 
     def bring_pack(self, file: Path, by: str) -> OrderView:
-        """Somebody brings a .pack file, which lies in `uploads` and is moved. Raises Conflict when it is not one to be
-        taken, and OSError when the disk is full."""
+        """Somebody brings a .pack file, which lies in a folder of `incoming` and is moved. Raises Conflict when it is
+        not one to be taken, and OSError when the disk is full."""
         try:
             brought = bring_pack(self._site, file, by)
         except (OutstationError, ModelError) as error:
@@ -505,14 +507,21 @@ class Brought(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
+def incoming(site: Site) -> tempfile.TemporaryDirectory[str]:
+    """A folder for a file while it comes in, on the disk of the orders; the next start removes what a kill leaves.
+    Raises OSError."""
+    site.incoming.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=site.incoming)
+
+
 def bring_pack(site: Site, file: Path, by: str, *, at_once: bool = False) -> Brought:
     """Stage a .pack file that a person brought, as HQ's orders are staged: the gateway asks for somebody's word, or
-    (`at_once`) puts it into force. The file, which lies in the site's data folder, is moved.
+    (`at_once`) puts it into force. The file, which lies in a folder of `incoming`, is moved.
 
     It is checked first: who signed it, what is in it, its self-test. Raises ModelError, SettingsError or PlaybookGap,
     and OSError when the disk is full.
     """
-    with tempfile.TemporaryDirectory(dir=site.data) as folder:
+    with incoming(site) as folder:
         pack = unpack(file, Path(folder), makers(site.packs))
         check_pack(site, pack)
     name, version = pack.manifest.name, pack.manifest.version

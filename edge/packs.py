@@ -7,7 +7,6 @@ step is an entry of the journal. What the running gateway must do it is asked fo
 import getpass
 import json
 import shutil
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,9 +16,9 @@ import click
 import msgspec
 
 from edge.errors import Conflict, MissingPart, SettingsError
-from edge.orders import bring_pack
+from edge.orders import bring_pack, incoming
 from edge.site import Site, read_site
-from models.cli import json_option, models
+from models.cli import json_option, models, print_row
 
 ANSWER_S = 150.0  # adopting a pack opens it, in a process of its own
 
@@ -37,14 +36,14 @@ def install(site: Path, file: Path, at_once: bool, by: str, as_json: bool) -> No
     """Bring FILE (a .pack) to SITE: check its signature, its files and its self-test, and hand it to the gateway."""
     settings = read_site(site)
     try:
-        with tempfile.TemporaryDirectory(dir=settings.data) as folder:
+        with incoming(settings) as folder:
             copy = Path(folder, "content")
             shutil.copyfile(file, copy)
             brought = bring_pack(settings, copy, by, at_once=at_once)
     except OSError as error:
         raise SettingsError(f"{settings.data} cannot be written: {error.strerror}; free the disk.") from None
     then = "is activated when the gateway has checked it" if at_once else "waits for `outstation models activate`"
-    _print(msgspec.to_builtins(brought), f"{brought.name} {brought.version} {then}", as_json)
+    print_row(msgspec.to_builtins(brought), f"{brought.name} {brought.version} {then}", as_json)
 
 
 @models.command()
@@ -103,7 +102,7 @@ def _answer(site: Site, name: str, states: tuple[str, ...], verb: str, by: str, 
     """Say to the gateway what a person wants of the newest order of a pack; exit code 1 if it came out otherwise."""
     order = _order(site, name, states)
     done = _ask(site, f"/api/orders/{order['id']}/{verb}", {"by": by})
-    _print(done, f"{name} is {done['state']}{': ' if done['remark'] else ''}{done['remark']}", as_json)
+    print_row(done, f"{name} is {done['state']}{': ' if done['remark'] else ''}{done['remark']}", as_json)
     wanted = {"agree": "active", "shadow": "shadow", "roll_back": "rolled_back"}[verb]
     raise SystemExit(done["state"] != wanted)
 
@@ -135,7 +134,3 @@ def _ask(site: Site, path: str, answer: dict[str, str] | None = None) -> Any:
         raise Conflict(f"The gateway refuses: {reason}") from None
     except (OSError, ValueError):
         raise MissingPart(f"The gateway of {site.folder} does not answer on {address}; start it.") from None
-
-
-def _print(row: dict[str, Any], plain: str, as_json: bool) -> None:
-    click.echo(json.dumps(row, ensure_ascii=False) if as_json else plain)

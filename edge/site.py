@@ -200,6 +200,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "link.db"
 
     @property
+    def incoming(self) -> Path:
+        return self.data / "incoming"
+
+    @property
     def downlink(self) -> Path:
         return self.data / "downlink"
 

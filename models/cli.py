@@ -11,8 +11,8 @@ import msgspec
 
 from models.catalogue import CATALOGUE, Entry, entry_named, read_catalogue
 from models.errors import InputInvalid, ModelError, PackInvalid
-from models.pack import MANIFEST, Pack, read_pack
-from models.store import SHIPPED, default_packs, find_pack, pack_folders
+from models.pack import Pack, read_pack
+from models.store import SHIPPED, default_packs, find_pack, pack_at, pack_folders
 
 SPEECH_PACK = "speech-en"
 
@@ -49,7 +49,7 @@ def list_packs(packs: Path, catalogue: Path, as_json: bool) -> None:
     for name in sorted(entries.keys() | folders.keys()):
         row = _installed_row(name, folders[name]) if name in folders else _catalogue_row(entries[name])
         plain = "{name:<20} {version:<10} {runtime:<7} {state:<10} {languages:<6} {licence}"
-        _print(row, plain.format(**{**row, "languages": ",".join(row["languages"])}), as_json)
+        print_row(row, plain.format(**{**row, "languages": ",".join(row["languages"])}), as_json)
 
 
 @models.command()
@@ -115,7 +115,7 @@ def _named(name: str, packs: Path) -> Iterator[Pack]:
         with tempfile.TemporaryDirectory() as folder:
             yield unpack(path, Path(folder), makers(packs))
     else:
-        yield read_pack(path) if (path / MANIFEST).is_file() else find_pack(name, packs)
+        yield pack_at(name, packs)
 
 
 @models.command("key")
@@ -185,7 +185,7 @@ def transcribe(files: tuple[Path, ...], name: str, packs: Path, as_json: bool) -
         if len(files) > 1 and not as_json:
             click.echo(f"{path}:")
         for word in words:
-            _print(word, "{start_s:8.2f} {end_s:8.2f}  {confidence:.2f}  {channel}  {text}".format(**word), as_json)
+            print_row(word, "{start_s:8.2f} {end_s:8.2f}  {confidence:.2f}  {channel}  {text}".format(**word), as_json)
     raise SystemExit(refused)
 
 
@@ -239,8 +239,9 @@ def _row(
 def _print_pack(pack: Pack, what: str, as_json: bool, **more: str) -> None:
     manifest = pack.manifest
     row = {"name": manifest.name, "version": manifest.version, "folder": str(pack.folder)} | more
-    _print(row, f"{manifest.name} {manifest.version} {what} in {pack.folder}", as_json)
+    print_row(row, f"{manifest.name} {manifest.version} {what} in {pack.folder}", as_json)
 
 
-def _print(row: dict[str, Any], plain: str, as_json: bool) -> None:
+def print_row(row: dict[str, Any], plain: str, as_json: bool) -> None:
+    """Print a row for machines, as one JSON object, or for people."""
     click.echo(msgspec.json.encode(row).decode() if as_json else plain)

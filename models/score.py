@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from models.cli import json_option, packs_option
+from models.cli import json_option, packs_option, print_row
 from models.device_log import Line, read_device_log
 from models.errors import InputInvalid
-from models.pack import MANIFEST, Pack, read_pack
-from models.store import find_pack
+from models.pack import Pack
+from models.store import pack_at
 
 if TYPE_CHECKING:
     from models.tasks.device_anomaly import DeviceAnomaly
@@ -42,7 +42,7 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
     anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
     """
-    pack = read_pack(Path(name)) if (Path(name) / MANIFEST).is_file() else find_pack(name, packs)
+    pack = pack_at(name, packs)
     match pack.manifest.task:
         case "text-labels":
             rows = _text_rows(pack, file)
@@ -51,7 +51,7 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
         case task:
             raise InputInvalid(f"{name} is a pack for {task}, which scores no files; name one for text or devices.")
     for row, plain in rows:
-        click.echo(msgspec.json.encode(row).decode() if as_json else plain)
+        print_row(row, plain, as_json)
 
 
 # ---- text packs --------------------------------------------------------------------------------------------------

@@ -64,6 +64,12 @@ def find_pack(name: str, packs: Path) -> Pack:
     return pack
 
 
+def pack_at(name: str, packs: Path) -> Pack:
+    """The pack in a folder that somebody names, else the pack of that name. Raises as `find_pack` does."""
+    folder = Path(name)
+    return read_pack(folder) if (folder / MANIFEST).is_file() else find_pack(name, packs)
+
+
 @contextmanager
 def writing(packs: Path) -> Iterator[None]:
     """Hold the packs folder for oneself, made if need be and swept of what killed installs left.

@@ -1,7 +1,6 @@
 """What HQ sent or a person brought: how each order stands, what it would change, and what people here answer."""
 
 import asyncio
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,7 +97,7 @@ async def bring_pack(
     parts: Parts, request: Request[Any, Any, Any], by: Annotated[Person, QueryParameter()]
 ) -> OrderView:
     """Bring a pack (the .pack file is the body); once it was checked it waits for somebody to agree."""
-    with tempfile.TemporaryDirectory(dir=parts.orders.uploads) as folder:
+    with parts.orders.incoming() as folder:
         file = Path(folder, "content")
         with file.open("wb") as written:
             async for piece in request.stream():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.bench.waiting import free_port
+from edge.site import Site, read_site
 
 OUTSTATION = [sys.executable, "-m", "edge.cli"]
 
@@ -34,3 +35,12 @@ def make_site(tmp_path: Path, packs: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Path]) -> Site:
+    """The sample site with an empty inbox: only orders and notes move."""
+    folder = make_site()
+    for path in (folder / "inbox").iterdir():
+        path.unlink()
+    return read_site(folder)

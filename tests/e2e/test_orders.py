@@ -12,12 +12,11 @@ from typing import Any
 
 import httpx
 import msgspec
-import pytest
 
 from edge.activation import MOST_STARTS, Trial
 from edge.bench.waiting import until
 from edge.errors import JournalError
-from edge.site import Site, read_site
+from edge.site import Site
 from edge.store.database import open_read_only
 from models.store import SHIPPED
 from tests.e2e.conftest import OUTSTATION
@@ -27,15 +26,6 @@ from tests.hq.running import RunningHq, enrol
 SEED = 20261123
 KILLS = 12
 DANGER = "There is gas in the pump room, somebody is hurt, get everybody out now"
-
-
-@pytest.fixture
-def site(make_site: Callable[..., Path]) -> Site:
-    """The sample site with an empty inbox: only orders and notes move."""
-    folder = make_site()
-    for path in (folder / "inbox").iterdir():
-        path.unlink()
-    return read_site(folder)
 
 
 @contextmanager

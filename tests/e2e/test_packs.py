@@ -4,7 +4,6 @@ and taken back, all by the commands that the guide names."""
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import msgspec
 import pytest
 
 from edge.bench.waiting import until
-from edge.site import Site, read_site
+from edge.site import Site
 from models.pack import MANIFEST, manifest_text, read_pack, sha256_of
 from models.signing import new_key, sign
 from models.store import SHIPPED
@@ -22,14 +21,6 @@ from tests.e2e.test_orders import gateway, rows, state
 
 PRAISE = "We are really happy with your service, thank you so much"
 NAME = "call-signals"
-
-
-@pytest.fixture
-def site(make_site: Callable[..., Path]) -> Site:
-    folder = make_site()
-    for path in (folder / "inbox").iterdir():
-        path.unlink()
-    return read_site(folder)
 
 
 @pytest.fixture

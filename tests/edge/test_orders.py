@@ -531,3 +531,12 @@ def test_a_folder_that_is_no_orders_is_left_alone(site: Site, journal: Journal, 
     (site.downlink / new_id()).mkdir()
     orders.look()
     assert journal.orders() == {}
+
+
+def test_what_a_kill_left_of_a_file_that_came_in_is_removed_at_the_next_start(site: Site, orders: Orders) -> None:
+    left = site.incoming / "tmp1234" / "content"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a pack")
+    orders.start()
+    orders.stop()
+    assert not left.exists()
