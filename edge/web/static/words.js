@@ -149,10 +149,10 @@ export const WORDS = {
     "The files are in inbox/refused: mend them as the reason says and put them back into inbox/.",
   ],
 
-  noOrders: ["总部还没有下发内容", "HQ has sent nothing yet"],
+  noOrders: ["还没有变更", "Nothing was changed yet"],
   noOrdersHint: [
-    "总部下发的方案集、词汇表和模型包会出现在这里，先检查，再由您决定是否生效。",
-    "Playbooks, vocabularies and packs from HQ appear here: checked first, then for you to agree.",
+    "总部下发的方案集、词汇表和模型包，以及在这里装入的模型包，会出现在这里：先检查，再由您决定是否生效。",
+    "Playbooks, vocabularies and packs from HQ, and packs that people bring, appear here: checked first, then for you to agree.",
   ],
   order_playbook: ["方案集", "Playbook"],
   order_vocabulary: ["词汇表", "Vocabulary"],
