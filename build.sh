@@ -103,13 +103,13 @@ command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
   run) run "$@" ;;
-  test) environment requirements-dev.lock && exec .venv/bin/pytest "$@" ;;
+  test) environment requirements-dev.lock; exec .venv/bin/pytest "$@" ;;
   lint) lint ;;
-  fetch) environment requirements.lock && exec .venv/bin/outstation models fetch "$@" ;;
-  bench) environment requirements-dev.lock && exec .venv/bin/python -m tests.bench "$@" ;;
-  faults) environment requirements-dev.lock && exec .venv/bin/python -m tests.faults "$@" ;;
-  soak) environment requirements-dev.lock && BENCH_MINUTES=${1:-60} exec .venv/bin/python -m tests.bench soak ;;
-  train) environment requirements-dev.lock && exec .venv/bin/python -m models.train "$@" ;;
+  fetch) environment requirements.lock; exec .venv/bin/outstation models fetch "$@" ;;
+  bench) environment requirements-dev.lock; exec .venv/bin/python -m tests.bench "$@" ;;
+  faults) environment requirements-dev.lock; exec .venv/bin/python -m tests.faults "$@" ;;
+  soak) environment requirements-dev.lock; BENCH_MINUTES=${1:-60} exec .venv/bin/python -m tests.bench soak ;;
+  train) environment requirements-dev.lock; exec .venv/bin/python -m models.train "$@" ;;
   lock) lock ;;
   *) usage && [ -z "$command" ] ;;
 esac
