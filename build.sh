@@ -40,7 +40,7 @@ environment() {
     exit 3
   }
   echo "Installing what $lock names …" >&2
-  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+  .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement "$lock"
   PYTHONWARNINGS=ignore .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
   stamp "$lock" >.venv/stamp
 }

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from edge.events import MeasuredEvidence, Prediction, Signal, SpokenEvidence, Utterance
+from models.errors import PackInvalid
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.text_labels import LabelScore, TextLabels
 
 WEIGHTS_SHOWN = 6
+
+log = structlog.get_logger()
 
 
 class Infer:
@@ -19,14 +23,22 @@ class Infer:
         self._texts = texts
         self._devices = devices
 
-    def of_utterances(self, signals: Sequence[Signal], *, surer: float = 0.0) -> list[Prediction]:
-        """What the text packs say of utterances: each label that reaches its threshold, or is `surer` (0 to 1: of the
-        way from there to certain)."""
-        utterances = [(signal, signal.data) for signal in signals if isinstance(signal.data, Utterance)]
-        texts = [utterance.text for _, utterance in utterances]
+    def of_utterances(
+        self, signals: Sequence[Signal], before: Sequence[str], *, surer: float = 0.0
+    ) -> list[Prediction]:
+        """What the text packs that speak its language say of each utterance; `before` is by signal what was said before
+        it. Each label that reaches its threshold, or is `surer` (0 to 1: of the way from there to certain)."""
         predictions: list[Prediction] = []
         for pack in self._texts:
-            for (signal, utterance), scores in zip(utterances, pack.score(texts), strict=True):
+            heard = _spoken_to(pack, signals, before)
+            if not heard:
+                continue
+            try:
+                scored = pack.score([utterance.text for _, utterance, _ in heard], [earlier for *_, earlier in heard])
+            except PackInvalid as error:  # it was whole at the start; the others go on
+                log.error("a pack does not open", pack=pack.name, reason=str(error))
+                continue
+            for (signal, utterance, _), scores in zip(heard, scored, strict=True):
                 predictions.extend(
                     Prediction(
                         at=signal.at,
@@ -43,13 +55,14 @@ class Infer:
                 )
         return predictions
 
-    def still_says(self, text: str, label: str) -> bool:
-        """Whether a label that was said of the beginning of a text is at least half-way to its threshold in all of it:
-        what was begun on it is not withdrawn for less, or it would come and go."""
+    def still_says(self, utterance: Utterance, before: str, label: str) -> bool:
+        """Whether a label that was said of the beginning of an utterance is at least half-way to its threshold in all
+        of it: what was begun on it is not withdrawn for less, or it would come and go."""
         return any(
             score.probability >= pack.thresholds[label] / 2
             for pack in self._texts
-            for score in pack.score([text])[0]
+            if pack.speaks(utterance.text, utterance.language)
+            for score in pack.score([utterance.text], [before])[0]
             if score.label == label
         )
 
@@ -87,6 +100,17 @@ def of_reading(
             ),
         ),
     )
+
+
+def _spoken_to(
+    pack: TextLabels, signals: Sequence[Signal], before: Sequence[str]
+) -> list[tuple[Signal, Utterance, str]]:
+    """The utterances in a language of the pack, each with what was said before it."""
+    return [
+        (signal, signal.data, earlier)
+        for signal, earlier in zip(signals, before, strict=True)
+        if isinstance(signal.data, Utterance) and pack.speaks(signal.data.text, signal.data.language)
+    ]
 
 
 def _between(threshold: float, surer: float) -> float:

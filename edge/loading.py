@@ -57,9 +57,9 @@ def load(site: Site) -> Loaded:
     of_devices = [find(site, name) for name in site.settings.devices.packs]
     for pack in (*of_calls, *of_devices):
         playbook.check_covers(pack.manifest.name, pack.manifest.labels)
-    texts = [TextLabels(runtime.load(pack)) for pack in of_calls]
-    devices = [DeviceAnomaly(runtime.load(pack)) for pack in of_devices]
-    shadows = Shadows(_in_shadow(site, texts, TextLabels), _in_shadow(site, devices, DeviceAnomaly))
+    texts = [TextLabels(pack) for pack in of_calls]
+    devices = [_device_pack(pack) for pack in of_devices]
+    shadows = Shadows(_in_shadow(site, texts, TextLabels), _in_shadow(site, devices, _device_pack))
     return Loaded(
         playbook=playbook,
         packs=(*of_calls, *of_devices),
@@ -69,7 +69,11 @@ def load(site: Site) -> Loaded:
     )
 
 
-def _in_shadow(site: Site, packs: Sequence[T], task: Callable[[runtime.Model], T]) -> list[tuple[T, T]]:
+def _device_pack(pack: Pack) -> DeviceAnomaly:
+    return DeviceAnomaly(runtime.load(pack))
+
+
+def _in_shadow(site: Site, packs: Sequence[T], ready: Callable[[Pack], T]) -> list[tuple[T, T]]:
     """Each pack in use that has another in its shadow, with that. One that does not open is left out: what only watches
     must not keep the gateway from starting."""
     pairs = []
@@ -77,7 +81,7 @@ def _in_shadow(site: Site, packs: Sequence[T], task: Callable[[runtime.Model], T
         try:
             shadow = shadow_of(site.packs, pack.name)
             if shadow is not None:
-                pairs.append((pack, task(runtime.load(shadow))))
+                pairs.append((pack, ready(shadow)))
         except ModelError as error:
             log.warning("a pack cannot run in shadow", pack=pack.name, reason=str(error))
     return pairs

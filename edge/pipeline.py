@@ -33,6 +33,7 @@ from edge.store.journal import Conclusions, DeviceState, Journal, Progress, Refu
 from edge.store.rows import select
 from models.errors import InputInvalid
 from models.tasks.device_anomaly import DeviceAnomaly
+from models.tasks.text_labels import TURNS_BEFORE, said_before
 
 EVENTS_AT_ONCE = 1_000
 LOOK_S = 0.5
@@ -40,6 +41,7 @@ DISK_WAIT_S = 1.0
 WINDOWS_KEPT_EVERY_S = 300.0
 PACK_WAIT_S = 60.0
 ADOPT_WAIT_S = 20.0
+CALLS_REMEMBERED = 256
 EARLY_WORDS = 4
 """So many words somebody must have said before they are acted on in the middle of a sentence."""
 EARLY_SURER = 0.3
@@ -77,6 +79,7 @@ class Pipeline:
         self._put_off: dict[str, tuple[str, float]] = {}
         self._windows_kept_s = time.monotonic()
         self._turns: dict[tuple[str, str], _Turn] = {}
+        self._spoken: dict[str, list[str]] = {}
         self._next: tuple[Infer, Playbook, Shadows, Names] | None = None
         self._adopted = threading.Event()
         self._recall_windows()
@@ -233,7 +236,7 @@ class Pipeline:
         if heard.unsaid:
             turn = self._turns.pop((heard.event.id, heard.unsaid), None)
             if turn is not None:
-                self._heard_out(turn, "", (), _Conclusions())
+                self._heard_out(turn, None, (), _Conclusions())
             return True
         refusals = [Refusal(source="calls", name=heard.event.subject, reason=heard.fault)] if heard.fault else []
         self._conclude(
@@ -251,11 +254,11 @@ class Pipeline:
         """
         if not paused and said.text.count(" ") + 1 < EARLY_WORDS:
             return
-        turn = self._turns.setdefault((event.id, said.channel), _Turn())
+        turn = self._turns.setdefault((event.id, said.channel), _Turn(said_before(self._earlier(event.id))))
         at = event.at + round(said.end_s * 1e6)
         signal = Signal(id=turn.signal_id, at=at, event_id=event.id, subject=event.subject, data=said)
         conclusions = _Conclusions()
-        for prediction in self._infer.of_utterances([signal], surer=0.0 if paused else EARLY_SURER):
+        for prediction in self._infer.of_utterances([signal], [turn.before], surer=0.0 if paused else EARLY_SURER):
             if prediction.label in turn.labels or not self._decider.answers(prediction.label, said.channel):
                 continue
             plays = self._decider.begin(prediction.subject, prediction.label, at, said.channel, early=True)
@@ -269,14 +272,17 @@ class Pipeline:
         if conclusions.predictions:
             self._conclude(conclusions.made(self._decider))
 
-    def _heard_out(self, turn: "_Turn", text: str, said: Collection[str], conclusions: "_Conclusions") -> None:
-        """A sentence was heard to its end, and `said` is what its text means: complete what was begun on its first
-        words, or withdraw it when it means clearly less than they did, unless somebody has answered already."""
+    def _heard_out(
+        self, turn: "_Turn", heard: Utterance | None, said: Collection[str], conclusions: "_Conclusions"
+    ) -> None:
+        """A sentence was heard to its end (None: nothing was said after all), and `said` is what it means: complete
+        what was begun on its first words, or withdraw it when it means clearly less than they did, unless somebody has
+        answered already."""
         for begun in turn.begun:
             if begun.prediction.label in said:
                 conclusions.complete(confirm(begun.decision, begun.prediction, begun.play, now_us()))
                 continue
-            if self._infer.still_says(text, begun.prediction.label):
+            if heard is not None and self._infer.still_says(heard, turn.before, begun.prediction.label):
                 continue
             self._decider.forget(begun.prediction.subject, begun.play.name)
             for action_id in begun.actions:
@@ -319,13 +325,36 @@ class Pipeline:
         utterances = [s.data for s in [*earlier, *spoken] if isinstance(s.data, Utterance)]
         return [*spoken, Signal(at=event.at, event_id=event.id, subject=event.subject, data=talk(utterances))]
 
+    def _said_before(self, signals: Sequence[Signal]) -> list[str]:
+        """By signal what was said before it in its call; a note stands alone."""
+        before = []
+        for signal in signals:
+            spoken = isinstance(signal.data, Utterance) and signal.data.channel != "note"
+            earlier = self._earlier(signal.event_id) if spoken else []
+            before.append(said_before(earlier))
+            if spoken:
+                earlier.append(signal.data.text)  # type: ignore[union-attr]
+                del earlier[:-TURNS_BEFORE]
+        return before
+
+    def _earlier(self, event_id: str) -> list[str]:
+        """The last turns of a call that were heard to their end, also by those who ran before a restart."""
+        if event_id not in self._spoken:
+            if len(self._spoken) >= CALLS_REMEMBERED:
+                del self._spoken[next(iter(self._spoken))]
+            where = "WHERE event_id = ? AND kind = 'utterance' ORDER BY seq DESC LIMIT ?"
+            found = select(self._journal.readers.connection(), Signal, where, (event_id, TURNS_BEFORE))
+            self._spoken[event_id] = [s.data.text for s in found[::-1] if isinstance(s.data, Utterance)]
+        return self._spoken[event_id]
+
     def _understand(self, signals: Sequence[Signal], track: str, refusals: Sequence[Refusal] = ()) -> Conclusions:
         """Signals with words through infer and decide, and past the packs in the shadow."""
+        before = self._said_before(signals)
         with self._metrics.step("infer", track):
-            predictions = self._infer.of_utterances(signals)
+            predictions = self._infer.of_utterances(signals, before)
         with self._metrics.step("decide", track):
             conclusions = self._decide_spoken(signals, predictions).made(self._decider, refusals=refusals)
-        return msgspec.structs.replace(conclusions, shadowed=self._shadows.of_utterances(signals))
+        return msgspec.structs.replace(conclusions, shadowed=self._shadows.of_utterances(signals, before))
 
     def _decide_spoken(self, signals: Sequence[Signal], predictions: Sequence[Prediction]) -> "_Conclusions":
         """What was said, and of the predictions about it those that a play answers, through decide."""
@@ -352,7 +381,7 @@ class Pipeline:
         for signal_id, turn in turns.items():
             heard = by_id[signal_id].data
             assert isinstance(heard, Utterance)
-            self._heard_out(turn, heard.text, said[signal_id], conclusions)
+            self._heard_out(turn, heard, said[signal_id], conclusions)
         return conclusions
 
     def _turn_of(self, signal: Signal) -> "_Turn | None":
@@ -451,10 +480,11 @@ class _Begun(NamedTuple):
 
 
 class _Turn:
-    """What somebody is saying in a call: the id that its signal will have, the labels that were heard in it so far, and
-    what was begun on them."""
+    """What somebody is saying in a call: what was said before it, the id that its signal will have, the labels that
+    were heard in it so far, and what was begun on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: str) -> None:
+        self.before = before
         self.signal_id = new_id()
         self.labels: set[str] = set()
         self.begun: list[_Begun] = []

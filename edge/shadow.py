@@ -26,21 +26,26 @@ class Shadows:
         self._texts = texts
         self._devices = devices
 
-    def of_utterances(self, signals: Sequence[Signal]) -> list[Shadowed]:
-        """What both versions say of utterances."""
-        utterances = [(signal, signal.data) for signal in signals if isinstance(signal.data, Utterance)]
-        if not utterances:
-            return []
-        return [
-            Shadowed(
-                pack=active.name,
-                active_version=active.version,
-                shadow_version=shadow.version,
-                judged=len(utterances),
-                said=[said for signal, utterance in utterances for said in _said(signal, utterance, active, shadow)],
-            )
-            for active, shadow in self._texts
-        ]
+    def of_utterances(self, signals: Sequence[Signal], before: Sequence[str]) -> list[Shadowed]:
+        """What both versions say of utterances in a language of theirs; `before` is by signal what was said before."""
+        compared = []
+        for active, shadow in self._texts:
+            heard = [
+                (signal, signal.data, earlier)
+                for signal, earlier in zip(signals, before, strict=True)
+                if isinstance(signal.data, Utterance) and active.speaks(signal.data.text, signal.data.language)
+            ]
+            if heard:
+                compared.append(
+                    Shadowed(
+                        pack=active.name,
+                        active_version=active.version,
+                        shadow_version=shadow.version,
+                        judged=len(heard),
+                        said=[said for one in heard for said in _said(*one, active, shadow)],
+                    )
+                )
+        return compared
 
     def of_readings(
         self, events: Sequence[Event], windows: Windows, scored: Sequence[tuple[DeviceAnomaly, NDArray[np.float32]]]
@@ -54,9 +59,10 @@ class Shadows:
         ]
 
 
-def _said(signal: Signal, utterance: Utterance, active: TextLabels, shadow: TextLabels) -> list[Said]:
+def _said(signal: Signal, utterance: Utterance, before: str, active: TextLabels, shadow: TextLabels) -> list[Said]:
     by_active, by_shadow = (
-        {score.label: score.probability for score in pack.score([utterance.text])[0]} for pack in (active, shadow)
+        {score.label: score.probability for score in pack.score([utterance.text], [before])[0]}
+        for pack in (active, shadow)
     )
     said = []
     for label in dict.fromkeys((*by_active, *by_shadow)):

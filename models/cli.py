@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from models.catalogue import CATALOGUE, Entry, entry_named, read_catalogue
-from models.errors import InputInvalid, ModelError, PackInvalid
+from models.errors import InputInvalid, ModelError, PackInvalid, PackMissing
 from models.pack import Pack, read_pack
 from models.store import SHIPPED, default_packs, find_pack, pack_at, pack_folders
 
@@ -116,6 +116,35 @@ def _named(name: str, packs: Path) -> Iterator[Pack]:
             yield unpack(path, Path(folder), makers(packs))
     else:
         yield pack_at(name, packs)
+
+
+@models.command("eval")
+@click.argument("name", metavar="[PACK]", default="")
+@click.option("--all", "every", is_flag=True, help="All packs that ship.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The public data sets.")
+@packs_option
+@json_option
+def evaluate_packs(name: str, every: bool, data: Path | None, packs: Path, as_json: bool) -> None:
+    """Measure what a pack is worth on turns, files or rows that it has not learnt from; needs the extra `train`.
+
+    Exit code 1 if a target is missed.
+    """
+    try:
+        from models.train.evaluate import evaluate
+    except ImportError as error:
+        raise PackMissing(f"{error.name} is not here; install the extra `train`.") from None
+
+    if bool(name) == every:
+        raise click.UsageError("Name a pack, or say --all.")
+    missed = False
+    for one in sorted(path.name for path in SHIPPED.iterdir()) if every else [name]:
+        with _named(one, packs) as pack:
+            for measured in evaluate(pack, data):
+                missed = missed or measured.ok is False
+                verdict = {True: "met", False: "missed", None: ""}[measured.ok]
+                plain = f"{measured.pack:<20} {measured.metric:<40} {measured.value:8.4f} {measured.target or '':<5} "
+                _print(msgspec.structs.asdict(measured), f"{plain}{verdict:<7} {measured.set}", as_json)
+    raise SystemExit(missed)
 
 
 @models.command("key")

@@ -104,9 +104,20 @@ def _line(file: Path, number: int, fields: Mapping[str, Any]) -> Line:
         raise InputInvalid(f"{file}, line {number}: time is {fields.get('time')!r}; write RFC 3339.") from None
     nested = fields.get("values")
     sensors = nested if isinstance(nested, dict) else {k: v for k, v in fields.items() if k not in ("time", "device")}
-    values = {k: float(v) for k, v in sensors.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise InputInvalid(f"{file}, line {number}: {name} is {value}, which is not finite; leave it out.")
+    values = {
+        name: _finite(file, number, name, value)
+        for name, value in sensors.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
     device = fields.get("device") or file.stem
     return Line(line=number, time=str(fields["time"]), at=at, device=str(device), values=values)
+
+
+def _finite(file: Path, number: int, name: str, value: float) -> float:
+    try:
+        finite = float(value)
+    except OverflowError:
+        raise InputInvalid(f"{file}, line {number}: {name} is larger than any number here; leave it out.") from None
+    if not math.isfinite(finite):
+        raise InputInvalid(f"{file}, line {number}: {name} is {finite}, which is not finite; leave it out.")
+    return finite

@@ -84,7 +84,7 @@ def locate(entry: Entry) -> str:
 
             return str(Resolver.default().uri_for_artifact(Artifact.parse(entry.address)))
         case "pypi":
-            return _locate_wheel(entry)
+            return locate_wheel(entry.address)
         case "file":
             return Path(entry.address).expanduser().absolute().as_uri()
     return entry.address
@@ -236,18 +236,21 @@ def _installed(entry: Entry, packs: Path) -> Pack | None:
     return pack if pack.manifest.version == entry.version else None
 
 
-def _locate_wheel(entry: Entry) -> str:
-    """Ask pip, which knows the user's index, mirror and credentials (its installation report, format 1)."""
+def locate_wheel(requirement: str) -> str:
+    """The address of a wheel (name==version); raises PackMissing when there is none.
+
+    pip is asked, which knows the user's index, mirror and credentials (its installation report, format 1).
+    """
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
-    command += ["--no-input", "--only-binary", ":all:", "--report", "-", entry.address]
+    command += ["--no-input", "--only-binary", ":all:", "--report", "-", requirement]
     try:
         pip = subprocess.run(command, capture_output=True, text=True, timeout=PIP_S, check=False)
         return str(json.loads(pip.stdout)["install"][0]["download_info"]["url"])
     except subprocess.TimeoutExpired:
-        raise PackMissing(f"pip did not find {entry.address} within {PIP_S:.0f} s; is the index reachable?") from None
+        raise PackMissing(f"pip did not find {requirement} within {PIP_S:.0f} s; is the index reachable?") from None
     except (json.JSONDecodeError, LookupError):
         reason = ([line for line in pip.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]
-        raise PackMissing(f"pip could not find {entry.address}: {reason.removeprefix('ERROR: ')}") from None
+        raise PackMissing(f"pip could not find {requirement}: {reason.removeprefix('ERROR: ')}") from None
 
 
 def _note(part: Path) -> Path:

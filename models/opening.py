@@ -19,7 +19,7 @@ def open_pack(folder: Path) -> None:
         run_self_test(model)
     match model.pack.manifest.task:
         case "text-labels":
-            TextLabels(model)
+            TextLabels(model.pack).open()
         case "device-anomaly":
             DeviceAnomaly(model)
 

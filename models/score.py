@@ -59,10 +59,9 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
 
 def _text_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """For every line what is printed of it: as an object, and for people."""
-    from models.runtime import load
     from models.tasks.text_labels import TextLabels
 
-    labeller = TextLabels(load(pack))
+    labeller = TextLabels(pack)
     for line, text in _texts(file):
         (scores,) = labeller.score([text])
         called = [score for score in scores if score.probability >= labeller.thresholds[score.label]]
@@ -146,6 +145,7 @@ def _device_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]
                 yield _device_row(
                     anomaly, line, names[worst][1], float(probability[worst]), float(usual[worst]), weights
                 )
+                yield _device_row(anomaly, line, said.sensor, said.probability, float(usual[place]), why)
             else:
                 yield _device_row(anomaly, line, "", 0.0, 0.0, ())
             first = end

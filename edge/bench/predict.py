@@ -14,24 +14,36 @@ from models.tasks.text_labels import TextLabels
 
 RUNS = 2000
 TARGET_MS = 5.0
-TURNS = (
-    "that is more than we budgeted for this quarter to be honest",
-    "我们的绞车从昨天开始一直报警，刹车片也该换了",
-    "there is a smell of gas near the compressor",
-    "okay thank you",
-)
+ENCODER_TARGET_MS = 40.0
+TURNS = {
+    "en": (
+        "that is more than we budgeted for this quarter to be honest",
+        "there is a smell of gas near the compressor",
+        "okay thank you",
+    ),
+    "zh": ("我们的绞车从昨天开始一直报警，刹车片也该换了", "这个价格老板那边肯定过不了", "好的，谢谢"),
+}
+BEFORE = {"en": "what about the offer I sent you | I will have a look", "zh": "报价您看过了吗 | 我看看"}
 
 
 def measure() -> Iterator[Figure]:
     """p50 and p99 of a batch of one, for each pack that ships."""
-    text = TextLabels(runtime.load(find_pack("call-signals", default_packs())))
     device = DeviceAnomaly(runtime.load(find_pack("device-anomaly", default_packs())))
     features = np.zeros((1, len(FEATURES)), np.float32)
-    yield from _times("call-signals", lambda number: text.score([TURNS[number % len(TURNS)]]))
-    yield from _times("device-anomaly", lambda _: device.score(features))
+    for language in TURNS:
+        yield from _text("call-signals", language, ENCODER_TARGET_MS)
+        yield from _text("call-signals-small", language, TARGET_MS)
+    yield from _times("device-anomaly", lambda _: device.score(features), TARGET_MS)
 
 
-def _times(pack: str, predict: Callable[[int], object]) -> Iterator[Figure]:
+def _text(name: str, language: str, target_ms: float) -> Iterator[Figure]:
+    pack = TextLabels(find_pack(name, default_packs()))
+    pack.open()
+    turns, before = TURNS[language], [BEFORE[language]]
+    yield from _times(f"{name}, {language}", lambda number: pack.score([turns[number % len(turns)]], before), target_ms)
+
+
+def _times(pack: str, predict: Callable[[int], object], target_ms: float) -> Iterator[Figure]:
     times_ms = []
     for number in range(RUNS):
         began_ns = time.perf_counter_ns()
@@ -45,6 +57,6 @@ def _times(pack: str, predict: Callable[[int], object]) -> Iterator[Figure]:
             metric=metric,
             value=value,
             unit="ms",
-            target=f"≤ {TARGET_MS} ms" if percentile == 99 else None,
-            ok=value <= TARGET_MS if percentile == 99 else None,
+            target=f"≤ {target_ms:g} ms" if percentile == 99 else None,
+            ok=value <= target_ms if percentile == 99 else None,
         )

@@ -48,6 +48,11 @@ class TextFeatures:
     end: Integers
     words: Integers
 
+    @property
+    def place(self) -> Integers:
+        """Where in a row of `batch` each feature stands."""
+        return np.arange(self.index.size)
+
 
 def extract(text: str) -> TextFeatures:
     """The features of the first MAX_CHARACTERS characters of a turn; none when it has neither letter nor digit."""

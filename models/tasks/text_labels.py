@@ -1,24 +1,57 @@
 """What a text pack says of a turn: every label with its probability, and what each word added to it.
 
-The model is a sum: every feature of the turn adds its own part to the log-odds of every label. It puts these parts
-out itself, so the evidence is what it ran on and not a second account of it.
+The model's log-odds are a sum over what it sees of the turn: hashed features (models/features/text.py), or the tokens
+of an encoder (models/features/tokens.py), which sees the turns before it too. It puts these parts out itself, so the
+evidence is what it ran on and not a second account of it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from threading import Lock
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models import runtime
 from models.errors import PackInvalid
-from models.features.text import TextFeatures, batch, extract, is_chinese
+from models.features.text import batch, extract, is_chinese
+from models.pack import Pack
 from models.runtime import Model
 
-INPUTS = ("index", "value")
+HASHED = {"index", "value"}
+TOKENS = {"ids", "kinds"}
+TOKENIZER = "tokenizer.json"
 OUTPUTS = ("contributions", "probabilities")
 TURNS_A_RUN = 64
+TURNS_BEFORE = 2
 HEAVY_SHARE = 0.5
+
+
+def said_before(earlier: Sequence[str]) -> str:
+    """What a text pack is told of the turns of a call before one, oldest first: the last TURNS_BEFORE of them."""
+    return " | ".join(earlier[-TURNS_BEFORE:])
+
+
+def language_of(text: str) -> str:
+    """The language of a text of which nobody said it: `zh` if a third of its letters or more are Chinese, else `en`. A
+    Chinese character says about as much as three letters."""
+    letters = [character for character in text if character.isalpha()]
+    chinese = sum(map(is_chinese, letters))
+    return "zh" if 3 * chinese > len(letters) - chinese else "en"
+
+
+class Seen(Protocol):
+    """What a model saw of a turn, part by part: where in its row each part stands, and in the turn."""
+
+    @property
+    def place(self) -> NDArray[np.int64]: ...
+    @property
+    def start(self) -> NDArray[np.int64]: ...
+    @property
+    def end(self) -> NDArray[np.int64]: ...
+    @property
+    def words(self) -> NDArray[np.int64]: ...
 
 
 class LabelScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,13 +67,13 @@ class LabelScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextLabels:
-    """A text pack ready to score turns. May be shared by threads."""
+    """A text pack that scores turns; its model is loaded when the first comes, since an encoder that nobody speaks to
+    would only take memory. May be shared by threads."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, pack: Pack) -> None:
         """Raises PackInvalid when the pack is for another task, or its labels have no threshold or no output."""
-        manifest = model.pack.manifest
-        where = model.pack.folder
-        if manifest.task != "text-labels" or set(manifest.inputs) != set(INPUTS):
+        manifest, where = pack.manifest, pack.folder
+        if manifest.task != "text-labels" or set(manifest.inputs) not in (HASHED, TOKENS):
             raise PackInvalid(f"{where} is a pack for {manifest.task}, not one that labels text; name another pack.")
         if not set(OUTPUTS) <= set(manifest.outputs):
             raise PackInvalid(f"{where} does not put out {' and '.join(OUTPUTS)}; install the pack anew.")
@@ -48,36 +81,60 @@ class TextLabels:
             raise PackInvalid(f"{where}: `thresholds` and `labels` name different labels; install the pack anew.")
         if any(manifest.outputs[name].shape[-1] != len(manifest.labels) for name in OUTPUTS):
             raise PackInvalid(f"{where}: its model does not put out one value for each label; install the pack anew.")
-        self._model = model
+        if set(manifest.inputs) == TOKENS and TOKENIZER not in manifest.files:
+            raise PackInvalid(f"{where} has no {TOKENIZER} among its files; install the pack anew.")
+        self._pack = pack
+        self._opened: tuple[Model, Reader] | None = None
+        self._opening = Lock()
         self.name = manifest.name
         self.version = manifest.version
+        self.languages = manifest.languages
         self.labels = manifest.labels
         self.thresholds = manifest.thresholds
 
-    def score(self, texts: Sequence[str]) -> list[list[LabelScore]]:
-        """For each turn its labels in the manifest's order.
+    def speaks(self, text: str, language: str = "") -> bool:
+        """Whether a turn is in a language of the pack; `language` is what is known of it."""
+        return not self.languages or (language or language_of(text)) in self.languages
+
+    def open(self) -> tuple[Model, "Reader"]:
+        """The model, and what reads turns for it, loaded if they are not yet. Raises ModelError."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = (runtime.load(self._pack), self._reader())
+            return self._opened
+
+    def _reader(self) -> "Reader":
+        if set(self._pack.manifest.inputs) == HASHED:
+            return read_hashed
+        from models.features.tokens import TokenReader
+
+        return TokenReader(self._pack.folder / TOKENIZER).read
+
+    def score(self, texts: Sequence[str], before: Sequence[str] = ()) -> list[list[LabelScore]]:
+        """For each turn its labels in the manifest's order; `before` is by turn what was said before it, if anything.
 
         A turn with neither letter nor digit in it gets an empty list: there is nothing to judge. Of a turn longer than
-        models.features.text.MAX_CHARACTERS only the first so many characters are judged.
+        MAX_CHARACTERS of the pack's features only the first so many characters are judged.
         """
+        model, read = self.open()
         scores: list[list[LabelScore]] = []
+        earlier = before or [""] * len(texts)
         for first in range(0, len(texts), TURNS_A_RUN):
             some = texts[first : first + TURNS_A_RUN]
-            turns = [extract(text) for text in some]
-            index, value = batch(turns)
-            made = self._model.run({"index": index, "value": value})
+            inputs, seen = read(some, earlier[first : first + TURNS_A_RUN])
+            made = model.run(inputs)
             scores += [
-                self._scores(text, turn, contributions[: turn.index.size], probabilities)
+                self._scores(text, turn, contributions[turn.place], probabilities)
                 for text, turn, contributions, probabilities in zip(
-                    some, turns, made["contributions"], made["probabilities"], strict=True
+                    some, seen, made["contributions"], made["probabilities"], strict=True
                 )
             ]
         return scores
 
     def _scores(
-        self, text: str, turn: TextFeatures, contributions: NDArray[Any], probabilities: NDArray[Any]
+        self, text: str, turn: Seen, contributions: NDArray[Any], probabilities: NDArray[Any]
     ) -> list[LabelScore]:
-        if not turn.index.size:
+        if not turn.words.size:
             return []
         by_word = _by_word(turn, contributions.astype(np.float64))
         return [
@@ -90,10 +147,26 @@ class TextLabels:
         ]
 
 
-def _by_word(turn: TextFeatures, contributions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each word added to each label: a feature's part is shared out evenly over the words it touches."""
-    first = np.searchsorted(turn.words[:, 0], turn.start, side="right") - 1
-    last = np.searchsorted(turn.words[:, 0], turn.end, side="left") - 1
+class Reader(Protocol):
+    """Gives the inputs of a model for some turns and what was said before each, and what it will see of each turn."""
+
+    def __call__(
+        self, turns: Sequence[str], before: Sequence[str], /
+    ) -> tuple[dict[str, NDArray[np.int64]], Sequence[Seen]]: ...
+
+
+def read_hashed(turns: Sequence[str], _: Sequence[str], /) -> tuple[dict[str, NDArray[Any]], Sequence[Seen]]:
+    """As hashed features, which know nothing of the turns before."""
+    features = [extract(turn) for turn in turns]
+    index, value = batch(features)
+    return {"index": index, "value": value}, features
+
+
+def _by_word(turn: Seen, contributions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each word added to each label: a part is shared out evenly over the words it touches; what touches none, a
+    mark, goes to the word before it, at the beginning to the first."""
+    first = np.maximum(np.searchsorted(turn.words[:, 0], turn.start, side="right") - 1, 0)
+    last = np.maximum(np.searchsorted(turn.words[:, 0], turn.end, side="left") - 1, first)
     share = contributions / (last - first + 1)[:, np.newaxis]
     steps = np.zeros((len(turn.words) + 1, contributions.shape[1]))
     np.add.at(steps, first, share)
@@ -102,7 +175,7 @@ def _by_word(turn: TextFeatures, contributions: NDArray[np.float64]) -> NDArray[
     return by_word
 
 
-def _phrases(text: str, turn: TextFeatures, weights: NDArray[np.float64]) -> tuple[tuple[int, int, float], ...]:
+def _phrases(text: str, turn: Seen, weights: NDArray[np.float64]) -> tuple[tuple[int, int, float], ...]:
     """The words with their weights, largest first.
 
     Chinese has no spaces: neighbouring characters are one word when all of them weigh at least half as much as the

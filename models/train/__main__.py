@@ -4,7 +4,12 @@ without it the device pack learns from made series alone."""
 import subprocess
 import sys
 
-TRAINERS = {"models.train.call_signals": False, "models.train.device_anomaly": True}  # whether it takes --data
+# Whether each takes --data.
+TRAINERS = {
+    "models.train.call_signals": False,
+    "models.train.call_signals_small": False,
+    "models.train.device_anomaly": True,
+}
 
 for module, takes_data in TRAINERS.items():
     data = ["--data", sys.argv[1]] if takes_data and len(sys.argv) > 1 else []

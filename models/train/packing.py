@@ -27,20 +27,22 @@ def write_pack(
     given: Mapping[str, NDArray[Any]],
     *,
     within: float,
+    beside: Mapping[str, bytes] = {},
     key: Path | None = None,
 ) -> Path:
     """Write a pack into a folder, signed if there is a key; gives the folder.
 
     `model` is the content of `manifest.model`. The self-test runs it on `given` (inputs by name); another machine may
-    be off by `within`, absolutely.
+    be off by `within`, absolutely. `beside` are the contents of further files by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SIGNATURE).unlink(missing_ok=True)
-    (folder / manifest.model).write_bytes(model)
-    manifest = _with_files(folder, manifest, manifest.model)
+    for name, content in {manifest.model: model, **beside}.items():
+        (folder / name).write_bytes(content)
+    manifest = _with_files(folder, manifest, manifest.model, *beside)
     made = load(Pack(folder=folder, manifest=manifest))
     (folder / FILE).write_bytes(self_test_of(made, given, within))
-    (folder / MANIFEST).write_text(manifest_text(_with_files(folder, manifest, manifest.model, FILE)), "utf-8")
+    (folder / MANIFEST).write_text(manifest_text(_with_files(folder, manifest, *manifest.files, FILE)), "utf-8")
     if key is not None:
         sign(folder, key)
     return folder

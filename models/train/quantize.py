@@ -1,7 +1,7 @@
 """ONNX models in 8 bits, by ONNX Runtime's own tools."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,43 @@ def quantize_layers(model: onnx.ModelProto, samples: Iterable[Mapping[str, NDArr
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             # Processors with AVX2 but no VNNI add pairs of products in 16 bits, which overflows with 8-bit weights.
+            reduce_range=True,
+        ),
+    )
+
+
+def quantize_matrices(
+    model: onnx.ModelProto, samples: Iterable[Mapping[str, NDArray[Any]]], names: Sequence[str]
+) -> onnx.ModelProto:
+    """As quantize_layers, but only the nodes of these names; everything between them stays float."""
+    return _through_files(
+        model,
+        lambda source, target: quantize_static(
+            source,
+            target,
+            _Samples(samples),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=list(names),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            reduce_range=True,
+        ),
+    )
+
+
+def quantize_matrices_dynamic(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """The model with the nodes (MatMul) of these names in 8 bits, the scales of the activations chosen in each run."""
+    return _through_files(
+        model,
+        lambda source, target: quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=list(names),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
             reduce_range=True,
         ),
     )

@@ -20,7 +20,7 @@ from models.score import score as score_command
 from models.store import SHIPPED
 from models.tasks.text_labels import TextLabels
 
-PACK = SHIPPED / "call-signals"
+PACK = SHIPPED / "call-signals-small"
 CLEAR = [
     ("the pump is leaking oil and it trips every hour", "fault_report"),
     ("there is a smell of gas near the compressor", "safety_hazard"),
@@ -59,7 +59,7 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def labeller(model: Model) -> TextLabels:
-    return TextLabels(model)
+    return TextLabels(model.pack)
 
 
 @pytest.mark.parametrize(("text", "label"), CLEAR)
@@ -92,7 +92,7 @@ def test_the_weightiest_words_of_a_gas_leak_are_those_of_a_gas_leak(labeller: Te
 @given(texts)
 def test_the_words_and_the_bias_add_up_to_the_log_odds(model: Model, text: str) -> None:
     bias = _bias(model)
-    for column, score in enumerate(TextLabels(model).score([text])[0]):
+    for column, score in enumerate(TextLabels(model.pack).score([text])[0]):
         log_odds = bias[column] + sum(weight for _, _, weight in score.contributions)
         assert score.probability == pytest.approx(1 / (1 + math.exp(-log_odds)), abs=1e-5)
         weights = [weight for _, _, weight in score.contributions]
@@ -136,7 +136,7 @@ def test_a_pack_whose_labels_lack_a_threshold_is_refused(tmp_path: Path) -> None
     thresholds = {label: value for label, value in manifest.thresholds.items() if label != "praise"}
     (folder / MANIFEST).write_text(manifest_text(msgspec.structs.replace(manifest, thresholds=thresholds)), "utf-8")
     with pytest.raises(PackInvalid, match="thresholds"):
-        TextLabels(load(read_pack(folder)))
+        TextLabels(read_pack(folder)).open()
 
 
 def test_score_prints_an_object_a_line_of_json_lines(tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""Trains the pack `call-signals-small`: what a turn says, in English or Chinese, for boxes without room for an encoder.
+
+    python -m models.train.call_signals_small [--out FOLDER] [--key FILE]
+
+One linear model a label over the hashed features of models.features.text, learnt from models/train/turns. On what may
+be learnt from, every turn is scored by a model that has not seen its scenario; these scores fix the calibration and the
+thresholds, and the model that ships is then learnt from all of it. The same turns give the same bytes.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.svm import LinearSVC
+
+from models.features.text import FEATURES, batch, extract
+from models.pack import Calibration, Manifest, Metric, Source, Tensor
+from models.train.judging import Judged, calibration, judge, measure, metrics, table
+from models.train.labelled import LABELS, LANGUAGES, Truth, Turn, fold_of, is_test, read_turns, truth_of
+from models.train.packing import key_option, write_pack
+from models.train.quantize import quantize_tables
+
+OUT = Path(__file__).parents[1] / "packs" / "call-signals-small"
+FOLDS = 5
+COST = 1.0  # of a misjudged turn against the size of the weights
+SEED = 0
+MODEL_FILE = "model.onnx"
+PROBES = ("The gearbox is whining again, send somebody.", "no the price is fine", "皮带跑偏了，你们什么时候来人", "12")
+WITHIN = 1e-4
+ABOUT = (
+    "Labels one turn of a telephone call or one note, in English or Chinese, typed or as a recogniser writes it, with "
+    "what it says about money, rivals, orders, parts, faults, service, leaving, renewing, deliveries, cover, danger, "
+    "calling back and praise. For boxes of 1 GB, where call-signals has no room. It knows "
+    "words and short runs of words, not sentences: it is bad at irony, at denials and reported speech, at what is only "
+    "hinted at in words it has not met, and at turns that need the ones before them. Learnt from turns written for it, "
+    "none from a real call. Read its metrics before trusting it alone with anything, above all with safety."
+)
+
+Scores = NDArray[np.float64]
+
+
+class Linear(msgspec.Struct, frozen=True, kw_only=True):
+    """A linear model: log-odds = features · weights (FEATURES, labels) + bias (labels)."""
+
+    weights: Scores
+    bias: Scores
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=OUT, help="The folder of the pack.")
+@key_option
+def main(out: Path, key: Path | None) -> None:
+    """Train the pack, print how it does in float and in INT8, and write it."""
+    turns = read_turns()
+    learnt, tested = [turn for turn in turns if not is_test(turn)], [turn for turn in turns if is_test(turn)]
+    linear, judged = train(learnt)
+    exact = exported(linear)
+    small = quantize_tables(exact)
+    with tempfile.TemporaryDirectory() as folder:
+        exact_figures = measure(packed(Path(folder, "float"), exact, judged), tested)
+        small_figures = measure(packed(Path(folder, "int8"), small, judged), tested)
+    figures = metrics(exact_figures, small_figures, tested)
+    packed(out, small, judged, figures, calibration(small_figures, tested), key)
+    click.echo(f"{len(learnt)} turns to learn from, {len(tested)} of other scenarios to test on")
+    click.echo(table(exact_figures, small_figures))
+    click.echo(f"{out / MODEL_FILE}: {(out / MODEL_FILE).stat().st_size:,} bytes")
+
+
+def train(turns: Sequence[Turn]) -> tuple[Linear, Judged]:
+    """A calibrated model learnt from all of the turns, and the probability from which each label counts."""
+    features, truth = _matrix(turns), truth_of(turns)
+    fold = np.array([fold_of(turn, FOLDS) for turn in turns])
+    unseen = np.zeros(truth.shape)
+    for number in range(FOLDS):
+        seen = fold != number
+        part = _fit(features[seen], truth[seen])
+        unseen[~seen] = features[~seen] @ part.weights + part.bias
+    whole = _fit(features, truth)
+    judged = judge(unseen, truth)
+    return Linear(weights=whole.weights * judged.slope, bias=whole.bias * judged.slope + judged.offset), judged
+
+
+def _matrix(turns: Sequence[Turn]) -> csr_array:
+    found = [extract(turn.text) for turn in turns]
+    ends = np.cumsum([0, *(turn.index.size for turn in found)])
+    values, indices = np.concatenate([turn.value for turn in found]), np.concatenate([turn.index for turn in found])
+    return csr_array((values, indices.astype(np.int32), ends.astype(np.int32)), shape=(len(turns), FEATURES))
+
+
+def _fit(features: csr_array, truth: Truth) -> Linear:
+    fitted = [LinearSVC(C=COST, dual=True, random_state=SEED).fit(features, truth[:, j]) for j in range(len(LABELS))]
+    return Linear(
+        weights=np.stack([model.coef_[0] for model in fitted], axis=1),
+        bias=np.array([model.intercept_[0] for model in fitted]),
+    )
+
+
+def exported(linear: Linear) -> onnx.ModelProto:
+    """The model in ONNX: for every feature its row of weights times its value, added up.
+
+    A turn has a few hundred of FEATURES features, so the rows are looked up and nothing is multiplied by zero; the
+    parts that are added up are put out as evidence. The weights are stored as signed square roots of their share of
+    the label's largest weight: most are small, and so 8 bits err half as much on them, with one scale for all labels.
+    """
+    scale = np.abs(linear.weights).max(axis=0)
+    shares = linear.weights / scale
+    helper, tensor = onnx.helper, onnx.TensorProto
+    constants = {
+        "roots": (np.sign(shares) * np.sqrt(np.abs(shares))).astype(np.float32),
+        "scale": scale.astype(np.float32),
+        "bias": linear.bias.astype(np.float32),
+        "innermost": np.array([2]),
+        "features": np.array([1]),
+    }
+    nodes = [
+        helper.make_node("Gather", ["roots", "index"], ["root"]),
+        helper.make_node("Abs", ["root"], ["size"]),
+        helper.make_node("Mul", ["root", "size"], ["share"]),
+        helper.make_node("Mul", ["share", "scale"], ["weight"]),
+        helper.make_node("Unsqueeze", ["value", "innermost"], ["values"]),
+        helper.make_node("Mul", ["weight", "values"], ["contributions"]),
+        helper.make_node("ReduceSum", ["contributions", "features"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["sum", "bias"], ["log_odds"]),
+        helper.make_node("Sigmoid", ["log_odds"], ["probabilities"]),
+    ]
+    sizes: dict[str, tuple[int, list[str | int | None]]] = {
+        "index": (tensor.INT64, ["turns", "features"]),
+        "value": (tensor.FLOAT, ["turns", "features"]),
+        "contributions": (tensor.FLOAT, ["turns", "features", len(LABELS)]),
+        "log_odds": (tensor.FLOAT, ["turns", len(LABELS)]),
+        "probabilities": (tensor.FLOAT, ["turns", len(LABELS)]),
+    }
+    infos = {name: helper.make_tensor_value_info(name, *size) for name, size in sizes.items()}
+    graph = helper.make_graph(
+        nodes,
+        "call_signals",
+        [infos.pop("index"), infos.pop("value")],
+        list(infos.values()),
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model
+
+
+def packed(
+    folder: Path,
+    model: onnx.ModelProto,
+    judged: Judged,
+    measured: Sequence[Metric] = (),
+    calibrated: Calibration | None = None,
+    key: Path | None = None,
+) -> Path:
+    """Write the pack into a folder; gives the folder."""
+    manifest = Manifest(
+        name="call-signals-small",
+        version="0.2.0",
+        task="text-labels",
+        runtime="onnx",
+        languages=LANGUAGES,
+        licence="Apache-2.0",
+        about=ABOUT,
+        files={},
+        model=MODEL_FILE,
+        labels=LABELS,
+        thresholds=judged.thresholds,
+        calibration=calibrated,
+        inputs={
+            "index": Tensor(dtype="int64", shape=(-1, -1)),
+            "value": Tensor(dtype="float32", shape=(-1, -1)),
+        },
+        outputs={
+            "contributions": Tensor(dtype="float32", shape=(-1, -1, len(LABELS))),
+            "log_odds": Tensor(dtype="float32", shape=(-1, len(LABELS))),
+            "probabilities": Tensor(dtype="float32", shape=(-1, len(LABELS))),
+        },
+        sources=(Source(name="models/train/turns", licence="Apache-2.0", use="train"),),
+        metrics=tuple(measured),
+    )
+    index, value = batch([extract(text) for text in PROBES])
+    given: dict[str, NDArray[Any]] = {"index": index, "value": value}
+    return write_pack(folder, model.SerializeToString(deterministic=True), manifest, given, within=WITHIN, key=key)
+
+
+if __name__ == "__main__":
+    main()

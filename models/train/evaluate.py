@@ -1,0 +1,69 @@
+"""What the packs are worth, measured again: each figure beside its target, on data that no pack has learnt from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from models.errors import InputInvalid
+from models.pack import Pack
+from models.train.judging import AS_HEARD, SET, SPLIT, Figures, measure
+from models.train.labelled import is_test, read_heard, read_turns
+
+TYPED_TARGET, HEARD_TARGET = 0.92, 0.85
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure of a pack on a set: whether it reaches its target, if it has one."""
+
+    pack: str
+    set: str
+    metric: str
+    value: float
+    target: float | None = None
+    ok: bool | None = None
+
+
+def evaluate(pack: Pack, data: Path | None) -> Iterator[Measured]:
+    """The figures of a pack, as it would predict on the gateway; `data` is the folder of the public sets, without which
+    a pack for devices has none. Raises InputInvalid when nothing measures its task."""
+    match pack.manifest.task:
+        case "text-labels":
+            yield from _text(pack)
+        case task:
+            raise InputInvalid(f"{pack.manifest.name} is a pack for {task}, which is not measured here.")
+
+
+def _text(pack: Pack) -> Iterator[Measured]:
+    name, folder = pack.manifest.name, pack.folder
+    tested = [turn for turn in read_turns() if is_test(turn) and turn.language in pack.manifest.languages]
+    typed = measure(folder, tested)
+    yield _against(name, f"{SET}, {SPLIT}, {len(tested)} turns", "macro-F1", typed.macro_f1, TYPED_TARGET)
+    for language, value in typed.macro_f1_by_language.items():
+        if len(typed.macro_f1_by_language) > 1:
+            yield _against(name, f"{SET}, {SPLIT}, {language}", "macro-F1", value, TYPED_TARGET)
+        heard = read_heard(language)
+        spoken = [
+            msgspec.structs.replace(turn, text=heard[turn.text])
+            for turn in tested
+            if turn.language == language and heard.get(turn.text)
+        ]
+        if spoken:
+            figures = measure(folder, spoken)
+            where = f"{SET}, {AS_HEARD}, {language}, {len(spoken)} turns"
+            yield _against(name, where, "macro-F1", figures.macro_f1_by_language[language], HEARD_TARGET)
+    yield from _more(name, typed)
+
+
+def _more(name: str, typed: Figures) -> Iterator[Measured]:
+    where = f"{SET}, {SPLIT}"
+    yield Measured(
+        pack=name, set=where, metric="precision at recall 0.8, safety_hazard", value=round(typed.safety_precision, 4)
+    )
+    yield Measured(pack=name, set=where, metric="calibration error", value=round(typed.calibration_error, 4))
+    for label, value in typed.f1.items():
+        yield Measured(pack=name, set=where, metric=f"F1, {label}", value=round(value, 4))
+
+
+def _against(pack: str, where: str, metric: str, value: float, least: float) -> Measured:
+    return Measured(pack=pack, set=where, metric=metric, value=round(value, 4), target=least, ok=value >= least)

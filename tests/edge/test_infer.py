@@ -1,0 +1,53 @@
+"""Which packs judge what, in the light of what, and that one that does not open leaves the others be."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edge.events import Prediction, Signal, Utterance, new_id, now_us
+from edge.infer import Infer
+from models.pack import read_pack
+from models.store import SHIPPED
+from models.tasks.text_labels import TextLabels
+
+
+def signal(text: str, language: str = "en") -> Signal:
+    said = Utterance(channel="customer", language=language, text=text)
+    return Signal(at=now_us(), event_id=new_id(), subject="pit-7", data=said)
+
+
+@pytest.fixture(scope="module")
+def infer() -> Infer:
+    return Infer([TextLabels(read_pack(SHIPPED / "call-signals"))], [])
+
+
+def labels(predictions: list[Prediction]) -> set[str]:
+    return {prediction.label for prediction in predictions}
+
+
+def test_only_what_is_in_a_language_of_the_pack_is_judged(infer: Infer) -> None:
+    heard = [signal("there is gas in the pump room get everybody out", language) for language in ("en", "", "ko")]
+    said = infer.of_utterances(heard, ["", "", ""])
+    assert {prediction.signal_id for prediction in said} == {heard[0].id, heard[1].id}
+    assert labels(said) >= {"safety_hazard"}
+
+
+def test_a_turn_is_judged_after_what_was_said_before_it(infer: Infer) -> None:
+    answer = signal("Yes please, tomorrow after eight.")
+    alone = infer.of_utterances([answer], [""])
+    in_place = infer.of_utterances([answer], ["Shall I have somebody ring you back about the invoice?"])
+    assert "callback_request" in labels(in_place)
+    strength = {"alone": 0.0, "in place": 0.0}
+    for name, said in (("alone", alone), ("in place", in_place)):
+        strength[name] = max((p.probability for p in said if p.label == "callback_request"), default=0.0)
+    assert strength["in place"] > strength["alone"]
+
+
+def test_a_pack_that_does_not_open_leaves_the_others_be(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "call-signals-small", tmp_path / "broken")
+    broken = TextLabels(read_pack(tmp_path / "broken"))
+    (tmp_path / "broken" / "model.onnx").write_bytes(b"gone")
+    whole = TextLabels(read_pack(SHIPPED / "call-signals-small"))
+    said = Infer([broken, whole], []).of_utterances([signal("there is a smell of gas near the compressor")], [""])
+    assert "safety_hazard" in labels(said)
