@@ -26,7 +26,7 @@ from models.features.tokens import IDS, KINDS, TokenReader
 from models.pack import Calibration, Manifest, Metric, Source, Tensor
 from models.tasks.text_labels import TOKENIZER
 from models.train.encoder import Batch, Recipe, filled, fine_tune, log_odds_of, new_head
-from models.train.encoder_graph import graph_of, in_dynamic_8_bits, in_static_8_bits
+from models.train.encoder_graph import graph_of, in_8_bits
 from models.train.judging import AS_HEARD, Figures, Judged, calibration, judge, measure, metric_as_heard, metrics, table
 from models.train.labelled import LABELS, LANGUAGES, Turn, fold_of, is_test, read_heard, read_turns, truth_of
 from models.train.packing import key_option, write_pack
@@ -37,9 +37,7 @@ MODEL_FILE = "model.onnx"
 KEPT_BACK = 8
 PLAIN_SHARE = 0.5
 ALONE_SHARE = 0.3
-CALIBRATED_ON = 256
 AT_ONCE = 64
-MOST_LOST = 0.005
 WITHIN = 0.2  # log-odds: kernels round 8-bit layers otherwise
 ABOUT = (
     "Labels one turn of a telephone call or one note in English or Chinese, typed or as a recogniser writes it, after "
@@ -81,12 +79,7 @@ def main(out: Path, key: Path | None) -> None:
         def figures_of(model: onnx.ModelProto, turns: Sequence[Turn]) -> Figures:
             return measure(pack.write(Path(folder, "pack"), model), turns)
 
-        samples = [reader.read([turn.text], [turn.before])[0] for turn in learnt[:: len(learnt) // CALIBRATED_ON]]
-        small, how = in_static_8_bits(exact, samples), "static"
-        lost = figures_of(exact, kept_back).macro_f1 - figures_of(small, kept_back).macro_f1
-        if lost > MOST_LOST:
-            click.echo(f"static INT8 loses {100 * lost:.1f} points on the turns kept back: dynamic INT8 is taken")
-            small, how = in_dynamic_8_bits(exact), "dynamic"
+        small = in_8_bits(exact)
         exact_figures, small_figures = figures_of(exact, tested), figures_of(small, tested)
         figures = metrics(exact_figures, small_figures, tested)
         heard = read_heard("en")
@@ -99,7 +92,7 @@ def main(out: Path, key: Path | None) -> None:
     for metric in figures:
         if metric.split == AS_HEARD:
             click.echo(f"{metric.metric}, {metric.split}: {metric.value:.3f}")
-    click.echo(f"{out / MODEL_FILE}: {(out / MODEL_FILE).stat().st_size:,} bytes, {how} INT8")
+    click.echo(f"{out / MODEL_FILE}: {(out / MODEL_FILE).stat().st_size:,} bytes")
 
 
 def learn(params: dict[str, Any], reader: TokenReader, turns: Sequence[Turn]) -> dict[str, Any]:
@@ -169,7 +162,7 @@ class _Pack:
         """Write the pack with this model into a folder; gives the folder."""
         manifest = Manifest(
             name="call-signals",
-            version="0.2.0",
+            version="0.3.0",
             task="text-labels",
             runtime="onnx",
             languages=LANGUAGES,

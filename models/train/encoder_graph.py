@@ -4,7 +4,7 @@ The graph takes `ids` and `kinds` [turns, tokens] and puts out `contributions` [
 bias add up to `log_odds` [turns, labels], and `probabilities`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.features.tokens import IDS, KINDS, PAD
-from models.train.quantize import quantize_matrices, quantize_matrices_dynamic
+from models.train.quantize import quantize_blocks
 
 OPSET = 20  # the first with Gelu
 FORBIDDEN = -1e9
@@ -93,19 +93,10 @@ def graph_of(
     return model
 
 
-def in_static_8_bits(model: onnx.ModelProto, samples: Iterable[Mapping[str, NDArray[Any]]]) -> onnx.ModelProto:
-    """The model with the matrices of its layers in 8 bits, and what goes into them in steps that `samples` fix."""
-    return quantize_matrices(model, samples, _layers(model))
-
-
-def in_dynamic_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the matrices of its layers in 8 bits, and what goes into them in steps that each run chooses: what
-    else is in the batch makes a small difference then, but a few large activations cost less."""
-    return quantize_matrices_dynamic(model, _layers(model))
-
-
-def _layers(model: onnx.ModelProto) -> list[str]:
-    return [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name.endswith("_layer")]
+def in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the matrices of its layers in 8 bits."""
+    layers = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name.endswith("_layer")]
+    return quantize_blocks(model, layers)
 
 
 def _embedded(g: _Graph, params: Mapping[str, Any]) -> str:

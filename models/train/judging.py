@@ -55,11 +55,11 @@ def calibrate(score: Scores, truth: Truth) -> tuple[float, float]:
 
 
 def threshold(probability: Scores, truth: Truth) -> float:
-    """The probability from which on counting the label gives the best F1: half way to the next one below."""
+    """The probability from which on counting the label gives the best F1: of calibrated probabilities it is half of
+    that F1 (Lipton et al., 2014), which few turns fix better than they fix the place itself."""
     order = np.argsort(-probability, kind="stable")
     counted = np.arange(1, order.size + 1)
-    best = int(np.argmax(2 * np.cumsum(truth[order]) / (counted + truth.sum())))
-    return float(probability[order[best : best + 2]].mean())
+    return float(np.max(np.cumsum(truth[order]) / (counted + truth.sum())))
 
 
 def at_recall(probability: Scores, truth: Truth) -> tuple[float, float]:
