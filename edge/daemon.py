@@ -42,6 +42,7 @@ from edge.web.server import Server
 from models import runtime
 from models.catalogue import read_catalogue, speech_pack_of
 from models.errors import ModelError
+from models.pack import Manifest
 from models.runtime.vosk import VoskModel
 
 INBOX_LOOK_S = 0.5
@@ -68,13 +69,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a site that every kind of run needs; `titles` by play, `packs` with name and version of those in
-    use."""
+    """The parts of a site that every kind of run needs; `titles` by play, `packs` those in use."""
 
     site: Site
     journal: Journal
     titles: dict[str, dict[str, str]]
-    packs: list[tuple[str, str]]
+    packs: list[Manifest]
     speech: "SpeechModels"
     listener: Listener
     pipeline: Pipeline
@@ -90,7 +90,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         self.pipeline.adopt(loaded.infer, loaded.playbook, loaded.shadows, loaded.names)
         self.speech.forget_replaced()
         self.titles.update(loaded.playbook.titles)  # those of plays that are gone stay, for the cards that they made
-        self.packs[:] = loaded.versions
+        self.packs[:] = loaded.manifests
 
 
 def open_site(site: Site, stack: ExitStack) -> Opened:
@@ -116,7 +116,7 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
         site=site,
         journal=journal,
         titles=loaded.playbook.titles,
-        packs=loaded.versions,
+        packs=loaded.manifests,
         speech=speech,
         listener=listener,
         pipeline=pipeline,

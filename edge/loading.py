@@ -19,7 +19,7 @@ from edge.site import Site
 from edge.vocabulary import read_vocabulary
 from models import runtime
 from models.errors import ModelError, PackInvalid, PackMissing
-from models.pack import Pack
+from models.pack import Manifest, Pack
 from models.store import default_packs, find_pack, shadow_of
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.text_labels import TextLabels
@@ -42,9 +42,9 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     names: Names
 
     @property
-    def versions(self) -> list[tuple[str, str]]:
-        """Name and version of each pack."""
-        return [(pack.manifest.name, pack.manifest.version) for pack in self.packs]
+    def manifests(self) -> list[Manifest]:
+        """What each pack says of itself."""
+        return [pack.manifest for pack in self.packs]
 
 
 def load(site: Site) -> Loaded:

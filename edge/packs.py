@@ -15,10 +15,13 @@ from typing import Any
 import click
 import msgspec
 
+from edge.bench.figure import show
+from edge.bench.predict import measure_pack
 from edge.errors import Conflict, MissingPart, SettingsError
 from edge.orders import bring_pack, incoming
 from edge.site import Site, read_site
-from models.cli import json_option, models, print_row
+from models.cli import json_option, models, packs_option, print_row
+from models.store import pack_at
 
 ANSWER_S = 150.0  # adopting a pack opens it, in a process of its own
 
@@ -96,6 +99,16 @@ def compare_packs(site: Path, name: str, as_json: bool) -> None:
     for said in found["examples"]:
         which = "in use" if said["by_active"] else "shadow"
         click.echo(f"{said['label']}, {which} only ({said['active']:.2f}, {said['shadow']:.2f}): {said['text']}")
+
+
+@models.command("bench")
+@click.argument("name", metavar="PACK")
+@packs_option
+@json_option
+def bench_pack(name: str, packs: Path, as_json: bool) -> None:
+    """How long PACK takes on one core for one prediction, and for one of many at once."""
+    for figure in measure_pack(pack_at(name, packs)):
+        show(figure, as_json)
 
 
 def _answer(site: Site, name: str, states: tuple[str, ...], verb: str, by: str, as_json: bool) -> None:

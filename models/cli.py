@@ -143,7 +143,7 @@ def evaluate_packs(name: str, every: bool, data: Path | None, packs: Path, as_js
                 missed = missed or measured.ok is False
                 verdict = {True: "met", False: "missed", None: ""}[measured.ok]
                 plain = f"{measured.pack:<20} {measured.metric:<40} {measured.value:8.4f} {measured.target or '':<5} "
-                _print(msgspec.structs.asdict(measured), f"{plain}{verdict:<7} {measured.set}", as_json)
+                print_row(msgspec.structs.asdict(measured), f"{plain}{verdict:<7} {measured.set}", as_json)
     raise SystemExit(missed)
 
 

@@ -58,7 +58,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `pack.toml` says. `files` maps each file of the pack to its SHA-256; `thresholds` is the probability at
-    which each label calls for its play; `about` says what the pack is for and what it is bad at."""
+    which each label calls for its play; `about`, in Chinese
+    `about_zh`, says what the pack is for and what it is bad at."""
 
     name: str
     version: str
@@ -67,6 +68,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     languages: tuple[str, ...]
     licence: str
     about: str
+    about_zh: str = ""
     files: dict[str, str]
     model: str = ""
     labels: tuple[str, ...] = ()

@@ -37,7 +37,8 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
     """Print what PACK (a name or a folder) says of each line of FILE: a CSV with a header (*.csv), else JSON lines.
 
     A pack for text reads the column or key `text`. It prints the labels that reach their thresholds and the words
-    that made them; with --json every label's probability too. A line without a letter or digit gets no labels.
+    that made them; with --json every label's probability too. Of a line without a letter or digit, or in a language that the pack does not
+    speak, it abstains and says why.
 
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
     anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
@@ -63,6 +64,10 @@ def _text_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]:
 
     labeller = TextLabels(pack)
     for line, text in _texts(file):
+        if why := labeller.abstains(text):
+            row = {"line": line, "pack": labeller.name, "version": labeller.version, "abstain": why}
+            yield row, f"{line}: abstains: {why}"
+            continue
         (scores,) = labeller.score([text])
         called = [score for score in scores if score.probability >= labeller.thresholds[score.label]]
         words = {
@@ -145,7 +150,11 @@ def _device_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]
                 yield _device_row(
                     anomaly, line, names[worst][1], float(probability[worst]), float(usual[worst]), weights
                 )
-                yield _device_row(anomaly, line, said.sensor, said.probability, float(usual[place]), why)
+                worst = first + int(np.argmax(probability[first:end]))
+                weights = anomaly.explain(features[worst]) if probability[worst] >= anomaly.threshold else ()
+                yield _device_row(
+                    anomaly, line, names[worst][1], float(probability[worst]), float(usual[worst]), weights
+                )
             else:
                 yield _device_row(anomaly, line, "", 0.0, 0.0, ())
             first = end

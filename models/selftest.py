@@ -37,6 +37,26 @@ def self_test_of(model: Model, given: Mapping[str, NDArray[Any]], within: float)
 def run_self_test(model: Model) -> None:
     """Raises PackInvalid when a pack has no self-test, or this machine makes something else of it."""
     pack = model.pack
+    given, expected, within = _read(pack)
+    made = model.run(given)
+    for name, values in expected.items():
+        if made[name].shape != values.shape:
+            raise PackInvalid(f"{pack.folder} fails its self-test here: {name!r} has the shape {made[name].shape}.")
+        off = float(np.max(np.abs(made[name].astype(np.float64) - values), initial=0.0))
+        if not off <= within:
+            raise PackInvalid(
+                f"{pack.folder} fails its self-test here: {name!r} is off by {off:.3g}, more than {within:g}."
+            )
+
+
+def given_of(pack: Pack) -> dict[str, NDArray[Any]]:
+    """The inputs of a pack's self-test, by name. Raises PackInvalid when it has none."""
+    given, _, _ = _read(pack)
+    return given
+
+
+def _read(pack: Pack) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], float]:
+    """What is given, what comes out, and how far that may be off."""
     path = pack.folder / FILE
     if FILE not in pack.manifest.files:
         raise PackInvalid(f"{pack.folder} has no {FILE} among its files, so nothing shows that it works here.")
@@ -48,15 +68,7 @@ def run_self_test(model: Model) -> None:
         expected = _arrays(pack, test.made, pack.manifest.outputs)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError, OverflowError) as error:
         raise PackInvalid(f"{path} is no self-test: {error}; do not use this pack.") from None
-    made = model.run(given)
-    for name, values in expected.items():
-        if made[name].shape != values.shape:
-            raise PackInvalid(f"{pack.folder} fails its self-test here: {name!r} has the shape {made[name].shape}.")
-        off = float(np.max(np.abs(made[name].astype(np.float64) - values), initial=0.0))
-        if not off <= test.within:
-            raise PackInvalid(
-                f"{pack.folder} fails its self-test here: {name!r} is off by {off:.3g}, more than {test.within:g}."
-            )
+    return given, expected, test.within
 
 
 def _lists(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from edge.store.room import Room
 from edge.web.app import create_app
 from edge.web.parts import WebParts
 from edge.web.server import Server
+from models.store import SHIPPED, find_pack
 from tests.site_fixture import TITLES, Filled, fill
 
 PATIENCE_S = 20.0
@@ -40,7 +41,7 @@ def parts_of(
         version="0.1.0",
         hosts=("gateway.local",),
         audio=audio,
-        packs=(("vosk-model-en", "0.3.70"), ("call-signals", "1.0"), ("device-anomaly", "1.0")),
+        packs=[find_pack(name, SHIPPED).manifest for name in ("call-signals", "device-anomaly")],
         titles=TITLES,
         health=health,
         readiness=readiness,

@@ -13,13 +13,14 @@ from edge.orders import Orders
 from edge.sources.live import About
 from edge.store.journal import Journal
 from edge.store.room import Room
+from models.pack import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebParts:
     """The journal, what site.toml says of the site, and how to ask for the gateway's health.
 
-    `hosts` are further names under which the page may be opened, `packs` (name, version) of the packs in use,
+    `hosts` are further names under which the page may be opened, `packs` what is known of the packs in use,
     `titles` says each play in Chinese and English, `orders` looks after what HQ sends, `room` says whether more may be
     accepted. `register` keeps what is known of a leg that will come with a UUID, `speaking` is what is being said now,
     by call and channel. `health` and `readiness` are called in a thread: they may read files and the journal.
@@ -38,7 +39,7 @@ class WebParts:
     register: Callable[[UUID, About], None]
     speaking: Mapping[tuple[str, str], Utterance] = field(default_factory=dict)
     hosts: Sequence[str] = ()
-    packs: Sequence[tuple[str, str]] = ()
+    packs: Sequence[Manifest] = ()
     started_at: int = field(default_factory=now_us)
 
 

@@ -10,24 +10,34 @@ from edge.health import Health
 from edge.store import queries
 from edge.store.queries import RefusalRow
 from edge.web.parts import Parts
+from models.pack import Calibration, Metric, Source
 
 
 class PackInUse(msgspec.Struct, frozen=True, kw_only=True):
-    """A pack that predicts now."""
+    """A pack that predicts now, as its maker describes it (models/pack.py, Manifest)."""
 
     name: str
     version: str
+    task: str
+    runtime: str
+    languages: tuple[str, ...]
+    licence: str
+    about: str
+    about_zh: str
+    thresholds: dict[str, float]
+    calibration: Calibration | None
+    sources: tuple[Source, ...]
+    metrics: tuple[Metric, ...]
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """What does not change while the gateway runs."""
+    """What it is called, and what runs on it."""
 
     name: str
     language: str
     boot_id: str
     started_at: int
     version: str
-    packs: tuple[PackInUse, ...]
     plays: tuple[str, ...]
 
 
@@ -40,9 +50,14 @@ async def read_site(parts: Parts) -> Site:
         boot_id=parts.journal.boot_id,
         started_at=parts.started_at,
         version=parts.version,
-        packs=tuple(PackInUse(name=name, version=version) for name, version in parts.packs),
         plays=tuple(parts.titles),
     )
+
+
+@get("/packs")
+async def list_packs(parts: Parts) -> list[PackInUse]:
+    """The packs that predict now: what each is for and bad at, and how good it is on what."""
+    return [msgspec.convert(manifest, PackInUse, from_attributes=True) for manifest in parts.packs]
 
 
 @get("/health", sync_to_thread=True)
@@ -57,4 +72,4 @@ def list_refusals(parts: Parts, limit: Annotated[int, QueryParameter(ge=1, le=50
     return queries.refusals(parts.journal.readers.connection(), limit=limit)
 
 
-router = Router("/api", route_handlers=[read_site, read_health, list_refusals], tags=["site"])
+router = Router("/api", route_handlers=[read_site, list_packs, read_health, list_refusals], tags=["site"])

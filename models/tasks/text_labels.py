@@ -5,6 +5,7 @@ of an encoder (models/features/tokens.py), which sees the turns before it too. I
 evidence is what it ran on and not a second account of it.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ OUTPUTS = ("contributions", "probabilities")
 TURNS_A_RUN = 64
 TURNS_BEFORE = 2
 HEAVY_SHARE = 0.5
+LATIN = ("LATIN", "FULLWIDTH LATIN")
 
 
 def said_before(earlier: Sequence[str]) -> str:
@@ -34,10 +36,14 @@ def said_before(earlier: Sequence[str]) -> str:
 
 
 def language_of(text: str) -> str:
-    """The language of a text of which nobody said it: `zh` if a third of its letters or more are Chinese, else `en`. A
-    Chinese character says about as much as three letters."""
+    """The language of a text of which nobody said it: `zh` if a third of its letters or more are Chinese, `und` if more
+    than half of them are neither Chinese nor Latin, else `en`. A Chinese character says about as much as three
+    letters."""
     letters = [character for character in text if character.isalpha()]
     chinese = sum(map(is_chinese, letters))
+    others = sum(not is_chinese(letter) and not unicodedata.name(letter, "").startswith(LATIN) for letter in letters)
+    if 2 * others > len(letters):
+        return "und"
     return "zh" if 3 * chinese > len(letters) - chinese else "en"
 
 
@@ -95,6 +101,14 @@ class TextLabels:
     def speaks(self, text: str, language: str = "") -> bool:
         """Whether a turn is in a language of the pack; `language` is what is known of it."""
         return not self.languages or (language or language_of(text)) in self.languages
+
+    def abstains(self, text: str, language: str = "") -> str:
+        """Why the pack has nothing to say of a turn ('': it has); `language` is what is known of it."""
+        if not any(character.isalnum() for character in text):
+            return "there is no word in it"
+        if not self.speaks(text, language):
+            return f"it is not in {' or '.join(self.languages)}"
+        return ""
 
     def open(self) -> tuple[Model, "Reader"]:
         """The model, and what reads turns for it, loaded if they are not yet. Raises ModelError."""

@@ -11,33 +11,29 @@ some without what was said before them; both are drawn anew in each pass.
 import random
 import re
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from models.features.tokens import IDS, KINDS, TokenReader
 from models.pack import Calibration, Manifest, Metric, Source, Tensor
 from models.tasks.text_labels import TOKENIZER
-from models.train.encoder import Batch, Recipe, filled, fine_tune, log_odds_of, new_head
+from models.train.encoder import Recipe
 from models.train.encoder_graph import graph_of, in_8_bits
 from models.train.judging import AS_HEARD, Figures, Judged, calibration, judge, measure, metric_as_heard, metrics, table
 from models.train.labelled import LABELS, LANGUAGES, Turn, fold_of, is_test, read_heard, read_turns, truth_of
 from models.train.packing import key_option, write_pack
 from models.train.pretrained import HEADS, SOURCE, read_pretrained
+from models.train.tuning import learn, log_odds
 
 OUT = Path(__file__).parents[1] / "packs" / "call-signals"
 MODEL_FILE = "model.onnx"
 KEPT_BACK = 8
 PLAIN_SHARE = 0.5
 ALONE_SHARE = 0.3
-AT_ONCE = 64
 WITHIN = 0.2  # log-odds: kernels round 8-bit layers otherwise
 ABOUT = (
     "Labels one turn of a telephone call or one note in English or Chinese, typed or as a recogniser writes it, after "
@@ -46,8 +42,11 @@ ABOUT = (
     "and for complaints that are not called so. Learnt from turns written for it, none from a real call. Read its "
     "metrics before trusting it alone with anything, above all with safety."
 )
-
-
+ABOUT_ZH = (
+    "听懂电话里的一句话或一条记录（中文或英文，打字或语音识别的文字都行），并参考前两句：说的是钱、竞品、下单、备件、故障、服务、流失、续约、"
+    "交付、质保、危险、回电还是表扬。话里有话、说反话，以及没明说的不满，它判得不准。训练用的句子都是专门写的，没有一句来自真实电话。"
+    "让它单独作主之前，先看它的指标，安全方面尤其如此。"
+)
 RECIPE = Recipe(rate=1e-4, passes=8)
 PROBES = (
     ("the gearbox is whining again send somebody", ""),
@@ -70,9 +69,12 @@ def main(out: Path, key: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(str(Path(folder, TOKENIZER)))
         reader = TokenReader(Path(folder, TOKENIZER))
-        params = learn(params, reader, learnt)
-        scores = np.concatenate(list(log_odds_of(params, HEADS, _batches(reader, kept_back))))
-        judged = judge(scores.astype(np.float64), truth_of(kept_back))
+        heard = read_heard("en")
+        params = learn(
+            params, reader, lambda draw: [_as_read(turn, heard, draw) for turn in learnt], truth_of(learnt), RECIPE
+        )
+        scores = log_odds(params, reader, [(turn.text, turn.before) for turn in kept_back])
+        judged = judge(scores, truth_of(kept_back))
         exact = graph_of(params, HEADS, judged.slope, judged.offset)
         pack = _Pack(reader, Path(folder, TOKENIZER).read_bytes(), judged)
 
@@ -82,7 +84,6 @@ def main(out: Path, key: Path | None) -> None:
         small = in_8_bits(exact)
         exact_figures, small_figures = figures_of(exact, tested), figures_of(small, tested)
         figures = metrics(exact_figures, small_figures, tested)
-        heard = read_heard("en")
         spoken = [msgspec.structs.replace(turn, text=heard[turn.text]) for turn in tested if heard.get(turn.text)]
         if spoken:
             figures.append(metric_as_heard(figures_of(small, spoken).macro_f1_by_language["en"], len(spoken)))
@@ -93,35 +94,6 @@ def main(out: Path, key: Path | None) -> None:
         if metric.split == AS_HEARD:
             click.echo(f"{metric.metric}, {metric.split}: {metric.value:.3f}")
     click.echo(f"{out / MODEL_FILE}: {(out / MODEL_FILE).stat().st_size:,} bytes")
-
-
-def learn(params: dict[str, Any], reader: TokenReader, turns: Sequence[Turn]) -> dict[str, Any]:
-    """The encoder's parameters after fine-tuning on turns, with a head for the labels."""
-    truth, heard = truth_of(turns).astype(np.float32), read_heard("en")
-    width = params["word"].shape[1]
-    began_s = time.monotonic()
-
-    def epoch(number: int) -> tuple[list[Batch], list[NDArray[np.float32]]]:
-        draw = random.Random(1000 * RECIPE.seed + number)
-        read = [_as_read(turn, heard, draw) for turn in turns]
-        lengths = [len(text) + len(before) for text, before in read]
-        order = sorted(range(len(turns)), key=lambda place: lengths[place] * draw.uniform(0.8, 1.25))
-        groups = [order[first : first + RECIPE.batch] for first in range(0, len(order), RECIPE.batch)]
-        groups = [group for group in groups if len(group) == RECIPE.batch]
-        draw.shuffle(groups)
-        batches = [
-            filled(*(reader.read([read[p][0] for p in group], [read[p][1] for p in group])[0][k] for k in (IDS, KINDS)))
-            for group in groups
-        ]
-        return batches, [truth[group] for group in groups]
-
-    def report(number: int, loss: float) -> None:
-        click.echo(
-            f"pass {number + 1} of {RECIPE.passes}: loss {loss:.3f}, {time.monotonic() - began_s:.0f} s", err=True
-        )
-
-    head = new_head(width, len(LABELS), RECIPE.seed)
-    return fine_tune(params | {"head": head}, HEADS, epoch, RECIPE, report)
 
 
 def _as_read(turn: Turn, heard: Mapping[str, str], draw: random.Random) -> tuple[str, str]:
@@ -135,12 +107,6 @@ def _as_read(turn: Turn, heard: Mapping[str, str], draw: random.Random) -> tuple
 def plain(text: str) -> str:
     """A text as a recogniser writes it: no capitals, no marks."""
     return " ".join(re.sub(r"[^\w\s'’]|_", " ", text).lower().split())
-
-
-def _batches(reader: TokenReader, turns: Sequence[Turn]) -> list[Batch]:
-    some = [turns[first : first + AT_ONCE] for first in range(0, len(turns), AT_ONCE)]
-    read = (reader.read([turn.text for turn in part], [turn.before for turn in part])[0] for part in some)
-    return [filled(inputs[IDS], inputs[KINDS]) for inputs in read]
 
 
 class _Pack:
@@ -168,6 +134,7 @@ class _Pack:
             languages=LANGUAGES,
             licence="Apache-2.0",
             about=ABOUT,
+            about_zh=ABOUT_ZH,
             files={},
             model=MODEL_FILE,
             labels=LABELS,

@@ -42,6 +42,11 @@ ABOUT = (
     "hinted at in words it has not met, and at turns that need the ones before them. Learnt from turns written for it, "
     "none from a real call. Read its metrics before trusting it alone with anything, above all with safety."
 )
+ABOUT_ZH = (
+    "和 call-signals 判的是同样的内容，给只有 1 GB 内存、装不下它的机器用。"
+    "它只认词和短语，不懂整句：反话、否认、转述、没见过的说法，以及要联系上文才懂的话，它都判不好。"
+    "训练用的句子都是专门写的，没有一句来自真实电话。让它单独作主之前，先看它的指标，安全方面尤其如此。"
+)
 
 Scores = NDArray[np.float64]
 
@@ -167,6 +172,7 @@ def packed(
         languages=LANGUAGES,
         licence="Apache-2.0",
         about=ABOUT,
+        about_zh=ABOUT_ZH,
         files={},
         model=MODEL_FILE,
         labels=LABELS,

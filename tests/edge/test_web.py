@@ -50,9 +50,19 @@ def write_notes(journal: Journal, count: int, text: str = "n") -> list[str]:
 def test_the_site_says_what_it_is_and_what_runs_on_it(site: Running) -> None:
     told = site.client.get("/api/site").json()
     assert (told["name"], told["language"], told["boot_id"]) == ("red-ridge", "en", site.journal.boot_id)
-    assert {"name": "call-signals", "version": "1.0"} in told["packs"]
     assert "clear-danger" in told["plays"]
     assert now_us() - told["started_at"] < 60_000_000
+
+
+def test_of_each_pack_in_use_it_says_what_it_is_for_and_how_good_it_is(site: Running) -> None:
+    packs = {pack["name"]: pack for pack in site.client.get("/api/packs").json()}
+    assert set(packs) == {"call-signals", "device-anomaly"}
+    calls = packs["call-signals"]
+    assert calls["about"]
+    assert calls["about_zh"]
+    assert calls["licence"] == "Apache-2.0"
+    assert "macro-F1" in {measured["metric"] for measured in calls["metrics"]}
+    assert 0 < calls["calibration"]["error"] < 0.2
 
 
 def test_health_is_what_the_gateway_says_of_itself(site: Running) -> None:
@@ -392,6 +402,7 @@ def test_the_interface_is_described_without_outside_assets(site: Running) -> Non
         "/healthz/live",
         "/healthz/ready",
         "/api/site",
+        "/api/packs",
         "/api/health",
         "/api/refusals",
         "/api/live/{uuid}",

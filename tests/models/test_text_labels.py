@@ -148,7 +148,19 @@ def test_score_prints_an_object_a_line_of_json_lines(tmp_path: Path) -> None:
     assert leak["labels"] == ["safety_hazard"]
     assert leak["probabilities"].keys() == set(read_pack(PACK).manifest.labels)
     assert "gas" in dict(leak["words"]["safety_hazard"])
-    assert nothing["labels"] == []
+    assert nothing["abstain"] == "there is no word in it"
+
+
+@pytest.mark.parametrize(
+    "text", ["Насос снова течёт, пришлите кого-нибудь", "ポンプがまた故障しました", "مضخة المياه معطلة"]
+)
+def test_of_a_language_that_it_does_not_speak_it_says_nothing(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "turns.jsonl"
+    file.write_text(json.dumps({"text": text}) + "\n", "utf-8")
+    result = CliRunner().invoke(score_command, [str(PACK), str(file), "--json"], catch_exceptions=False)
+    said = json.loads(result.stdout)
+    assert said["abstain"] == "it is not in en or zh"
+    assert "labels" not in said
 
 
 def test_score_reads_the_text_column_of_a_csv(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 import { h, keep, notice } from "./dom.js";
 import { get, post, send } from "./gateway.js";
 import { isEmpty, newestFirst, put, state } from "./state.js";
-import { clock, name, say } from "./words.js";
+import { clock, inLanguage, name, say } from "./words.js";
 
 /** The view of the orders. */
 export function show(main) {
   const list = h("ul.plain.stack");
   const nothing = h("div.empty", {}, h("h2", {}, say("noOrders")), h("p", {}, say("noOrdersHint")));
-  main.replaceChildren(h("div.page", {}, h("h1", {}, say("orders")), bringing(), nothing, list));
+  main.replaceChildren(h("div.page", {}, h("h1", {}, say("orders")), bringing(), packsInUse(), nothing, list));
   const update = (kind) => {
     if (kind !== "all" && kind !== "order") return;
     nothing.hidden = !isEmpty(state.orders);
@@ -61,6 +61,36 @@ function bringing() {
   }
 
   return h("details.box.pad", {}, h("summary", {}, say("bringPackTitle")), form);
+}
+
+/** The packs that predict now, each with what its maker says of it. */
+function packsInUse() {
+  const place = h("div.stack", {}, h("p.quiet", {}, say("connecting")));
+  get("/api/packs").then(
+    (packs) => place.replaceChildren(...packs.map(packCard)),
+    (error) => place.replaceChildren(h("p.quiet", {}, error.message)),
+  );
+  return h("section", {}, h("h2", {}, say("packs")), place);
+}
+
+function packCard(pack) {
+  const cell = (text) => h("td", {}, text);
+  const figure = (value) => value.toLocaleString(undefined, { maximumFractionDigits: 3 });
+  const rows = pack.metrics.map((measured) =>
+    h("tr", {}, ...[measured.metric, figure(measured.value), `${measured.set}, ${measured.split}`].map(cell), cell(String(measured.samples))),
+  );
+  const head = ["metric", "value", "on", "samples"].map((word) => h("th", {}, say(`packs_${word}`)));
+  const trust = pack.calibration && `${say("packs_calibrated")} ${figure(pack.calibration.error)}`;
+  const sources = pack.sources.map((source) => `${source.name} (${source.licence})`).join(", ");
+  return h(
+    "details.box.pad.pack",
+    {},
+    h("summary", {}, h("strong", {}, name(pack.name)), ` ${pack.version} `, h("span.quiet", {}, pack.runtime)),
+    h("p", {}, inLanguage({ en: pack.about, zh: pack.about_zh || pack.about })),
+    rows.length > 0 &&
+      h("div.scrolled", {}, h("table.compared", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows))),
+    h("p.quiet", {}, [trust, `${say("packs_licence")} ${pack.licence}`, sources && `${say("packs_from")} ${sources}`].filter(Boolean).join(" · ")),
+  );
 }
 
 /** Where a pack in the shadow says otherwise than the one in use. */

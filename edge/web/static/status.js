@@ -57,7 +57,5 @@ function details(site, health) {
       {},
       facts.map(([key, value]) => [h("dt", {}, key), h("dd.mono", {}, String(value))]),
     ),
-    site.packs.length > 0 &&
-      h("p.quiet", {}, `${say("packs")}: ${site.packs.map((pack) => `${pack.name} ${pack.version}`).join(", ")}`),
   ].filter(Boolean);
 }
