@@ -37,8 +37,8 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
     """Print what PACK (a name or a folder) says of each line of FILE: a CSV with a header (*.csv), else JSON lines.
 
     A pack for text reads the column or key `text`. It prints the labels that reach their thresholds and the words
-    that made them; with --json every label's probability too. Of a line without a letter or digit, or in a language that the pack does not
-    speak, it abstains and says why.
+    that made them; with --json every label's probability too. Of a line without a letter or digit, or in
+    a language that the pack does not speak, it abstains and says why.
 
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
     anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
@@ -145,11 +145,6 @@ def _device_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]
         for line in some:
             end = first + len(line.values)
             if end > first:
-                worst = first + int(np.argmax(probability[first:end]))
-                weights = anomaly.explain(features[worst]) if probability[worst] >= anomaly.threshold else ()
-                yield _device_row(
-                    anomaly, line, names[worst][1], float(probability[worst]), float(usual[worst]), weights
-                )
                 worst = first + int(np.argmax(probability[first:end]))
                 weights = anomaly.explain(features[worst]) if probability[worst] >= anomaly.threshold else ()
                 yield _device_row(
