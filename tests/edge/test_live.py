@@ -29,6 +29,7 @@ from edge.store.queries import CallRow
 pytestmark = pytest.mark.speech
 
 RATE_HZ = 8000
+MONEY_S = 80
 SENTENCES_S = 30  # of the sample's call: three utterances of the customer
 
 
@@ -84,6 +85,16 @@ def call() -> NDArray[np.int16]:
     """The beginning of the sample's call: [samples, agent and customer]."""
     sound: NDArray[np.int16]
     sound, _ = soundfile.read(SAMPLE / "inbox" / "hoist-quote.flac", SENTENCES_S * RATE_HZ, dtype="int16")
+    return sound
+
+
+@pytest.fixture(scope="module")
+def money() -> NDArray[np.int16]:
+    """The part of the sample's call in which the customer has no more money and names a rival."""
+    sound: NDArray[np.int16]
+    sound, _ = soundfile.read(
+        SAMPLE / "inbox" / "hoist-quote.flac", SENTENCES_S * RATE_HZ, MONEY_S * RATE_HZ, dtype="int16"
+    )
     return sound
 
 
@@ -370,8 +381,8 @@ class ExitStackOfSockets:
             await socket.close()
 
 
-def test_what_is_said_leads_to_cards_before_the_sentence_ends_and_once(site: Site, call: NDArray[np.int16]) -> None:
-    asyncio.run(speak(site.vosk_port, "/?channel=customer&customer=Red+Ridge", call[:, 1], piece_s=0.1))
+def test_what_is_said_leads_to_cards_before_the_sentence_ends_and_once(site: Site, money: NDArray[np.int16]) -> None:
+    asyncio.run(speak(site.vosk_port, "/?channel=customer&customer=Red+Ridge", money[:, 1], piece_s=0.1))
     site.transcripts()
     twice = "SELECT decision_id, step FROM actions GROUP BY decision_id, step HAVING count(*) > 1"
     assert site.select(twice) == []
