@@ -36,6 +36,8 @@ from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.text_labels import TURNS_BEFORE, said_before
 
 EVENTS_AT_ONCE = 1_000
+READINGS_AT_ONCE = 4_000
+"""Only who is behind takes so many: each device is written once a batch, and that is what catching up costs least by."""
 LOOK_S = 0.5
 DISK_WAIT_S = 1.0
 WINDOWS_KEPT_EVERY_S = 300.0
@@ -140,7 +142,7 @@ class Pipeline:
     # ---- the tracks ------------------------------------------------------------------------------------------
 
     def _take_readings(self) -> bool:
-        batch = self._journal.events_after("reading", self._cursors["reading"], EVENTS_AT_ONCE)
+        batch = self._journal.events_after("reading", self._cursors["reading"], READINGS_AT_ONCE)
         if not batch:
             return False
         events = [event for _, event in batch]
@@ -450,7 +452,7 @@ class Pipeline:
                 log.warning("the windows are built anew from the journal", reason=str(error))
         self._readings_of = self._journal.readings_by_device()
         while seq < self._cursors["reading"]:
-            batch = self._journal.events_after("reading", seq, EVENTS_AT_ONCE)
+            batch = self._journal.events_after("reading", seq, READINGS_AT_ONCE)
             batch = [(place, event) for place, event in batch if place <= self._cursors["reading"]]
             if not batch:
                 return
