@@ -52,7 +52,7 @@ class Activation:
         """Put an order whose content was checked into force, keeping what was there before."""
         file = self._file(trial)
         if file is not None:
-            previous = self._previous(file)
+            previous = self.previous(file)
             previous.parent.mkdir(parents=True, exist_ok=True)
             if file.is_file():
                 _copy(file, previous)
@@ -95,6 +95,10 @@ class Activation:
         self._path.unlink(missing_ok=True)
         self.trial = None
 
+    def previous(self, file: Path) -> Path:
+        """Where the file lies that was in a file's place before an order."""
+        return self._site.orders / "previous" / file.name
+
     def _put(self) -> None:
         """May be repeated."""
         trial = self.trial
@@ -115,17 +119,14 @@ class Activation:
             with store.writing(self._site.packs):
                 store.drop(self._site.packs, trial.order)
                 store.roll_back(self._site.packs, trial.name, trial.earlier)
-        elif self._previous(file).is_file():
-            _copy(self._previous(file), file)
+        elif self.previous(file).is_file():
+            _copy(self.previous(file), file)
         else:
             file.unlink(missing_ok=True)
 
     def _file(self, trial: Trial) -> Path | None:
         """The file that the order replaces; None for a pack."""
         return {"playbook": self._site.playbook, "vocabulary": self._site.vocabulary}.get(trial.kind)
-
-    def _previous(self, file: Path) -> Path:
-        return self._site.orders / "previous" / file.name
 
     def _read(self) -> Trial | None:
         try:

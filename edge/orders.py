@@ -227,7 +227,7 @@ class Orders:
 
     def roll_back(self, order_id: str, by: str, remark: str = "") -> OrderView:
         """Somebody wants back what was there before an order that is in force. Raises Conflict when it is not in force,
-        or a newer one of its kind came after it."""
+        a newer one of its kind came after it, or what was there before does not run."""
         with self._lock:
             order, state = self._staged(order_id), self._state(order_id)
             if order is None or state != "active":
@@ -237,6 +237,10 @@ class Orders:
             trial = self._activation.trial
             if trial is not None and trial.order != order.order:
                 raise Conflict(f"Another order is being tried out; try again in {PROVEN_S:.0f} seconds.")
+            try:
+                self._check_earlier(order)
+            except (OutstationError, ModelError) as error:
+                raise Conflict(f"What was there before does not run, so this stays: {error}") from None
             if trial is None:
                 trial = Trial(order=order.order, kind=order.kind, name=order.name, by=by)
                 self._activation.reverse(trial, remark or "It is not wanted any more.", by)
@@ -246,6 +250,13 @@ class Orders:
             self._note(order, "rolled_back", by, remark)
             self._end(order)
         return self._viewed(order_id)
+
+    def _check_earlier(self, order: Staged) -> None:
+        """Whether the gateway can run with what was there before. Raises OutstationError or ModelError."""
+        if order.kind == "pack":
+            check_pack(self._site, store.earlier(self._site.packs, order.name))
+        elif order.kind == "playbook":
+            check_playbook(self._site, self._activation.previous(self._site.playbook))
 
     def _waiting(self, order_id: str) -> Staged:
         order, state = self._staged(order_id), self._state(order_id)

@@ -195,6 +195,12 @@ def previous(packs: Path, name: str) -> str:
     return link.readlink().name if link.is_symlink() else ""
 
 
+def earlier(packs: Path, name: str) -> Pack:
+    """The pack that comes back when the last `activate` is taken back, checked. Raises as `find_pack` does."""
+    replaced = previous(packs, name)
+    return read_pack(packs / INSTALLED / replaced) if replaced else find_pack(name, default_packs())
+
+
 def roll_back(packs: Path, name: str, earlier: str) -> None:
     """Put what `installed` said before an `activate` back into a pack's place; if that was nothing, the pack that ships
     is used again. This can be called again."""

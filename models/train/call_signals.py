@@ -33,7 +33,7 @@ OUT = Path(__file__).parents[1] / "packs" / "call-signals"
 MODEL_FILE = "model.onnx"
 KEPT_BACK = 8
 PLAIN_SHARE = 0.5
-ALONE_SHARE = 0.3
+ALONE_SHARE = 0.5
 WITHIN = 0.2  # log-odds: kernels round 8-bit layers otherwise
 ABOUT = (
     "Labels one turn of a telephone call or one note in English or Chinese, typed or as a recogniser writes it, after "
@@ -47,7 +47,7 @@ ABOUT_ZH = (
     "交付、质保、危险、回电还是表扬。话里有话、说反话，以及没明说的不满，它判得不准。训练用的句子都是专门写的，没有一句来自真实电话。"
     "让它单独作主之前，先看它的指标，安全方面尤其如此。"
 )
-RECIPE = Recipe(rate=1e-4, passes=8)
+RECIPE = Recipe(rate=1e-4, passes=5)
 PROBES = (
     ("the gearbox is whining again send somebody", ""),
     ("Three, and by Friday.", "How many seals do you need?"),

@@ -96,7 +96,7 @@ def forward(params: Params, heads: int, batch: Mapping[str, Any], key: Any = Non
 
     count = params["layers"]["q"][0].shape[0]
     layer_keys = jax.random.split(next(keys), count) if keys else jnp.zeros((count, 2), jnp.uint32)
-    x, _ = jax.lax.scan(jax.checkpoint(layer) if key is not None else layer, x, (params["layers"], layer_keys))
+    x, _ = jax.lax.scan(layer, x, (params["layers"], layer_keys))
     head = params["head"]
     x = drop(x, next(keys) if keys else None)
     looks = x @ head["query"] + jnp.where((mask == 1) & (kinds == 1), 0.0, FORBIDDEN)[..., None]

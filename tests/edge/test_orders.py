@@ -380,6 +380,19 @@ def test_a_pack_is_unpacked_opened_activated_and_the_one_before_comes_back_if_it
     assert store.find_pack("device-anomaly", site.packs).manifest.version == "9.0"
 
 
+def test_nobody_goes_back_to_a_pack_that_does_not_run(site: Site, orders: Orders) -> None:
+    for version in ("9.0", "9.1"):
+        order = stage(site, "pack", pack_file(version), name="device-anomaly")
+        orders.look()
+        assert orders.agree(order, "Li Wei").state == "active"
+        orders._proven_s = time.monotonic()
+        orders.look()
+    (store.earlier(site.packs, "device-anomaly").folder / "model.onnx").write_bytes(b"the disk has rotted")
+    with pytest.raises(Conflict, match="so this stays: .*was altered"):
+        orders.roll_back(order, "Li Wei")
+    assert store.find_pack("device-anomaly", site.packs).manifest.version == "9.1"
+
+
 def _grow(files: dict[str, bytes]) -> None:
     files["model.onnx"] += b"x"
 
