@@ -37,7 +37,7 @@ from models.tasks.text_labels import TURNS_BEFORE, said_before
 
 EVENTS_AT_ONCE = 1_000
 READINGS_AT_ONCE = 4_000
-"""Only who is behind takes so many: each device is written once a batch, and that is what catching up costs least by."""
+"""Only who is behind takes so many: each device is written once a batch, so catching up costs less."""
 LOOK_S = 0.5
 DISK_WAIT_S = 1.0
 WINDOWS_KEPT_EVERY_S = 300.0

@@ -388,7 +388,7 @@ def test_nobody_goes_back_to_a_pack_that_does_not_run(site: Site, orders: Orders
         orders._proven_s = time.monotonic()
         orders.look()
     (store.earlier(site.packs, "device-anomaly").folder / "model.onnx").write_bytes(b"the disk has rotted")
-    with pytest.raises(Conflict, match="so this stays: .*was altered"):
+    with pytest.raises(Conflict, match=r"so this stays: .*was altered"):
         orders.roll_back(order, "Li Wei")
     assert store.find_pack("device-anomaly", site.packs).manifest.version == "9.1"
 
