@@ -101,7 +101,9 @@ def verify(name: str, packs: Path, as_json: bool) -> None:
     except PackInvalid as error:
         click.echo(f"outstation: {error}", err=True)
         raise SystemExit(1) from None
-    _print_pack(pack, f"is whole, {f'signed by {maker}' if maker else 'unsigned as speech packs are'},", as_json, maker=maker)
+    _print_pack(
+        pack, f"is whole, {f'signed by {maker}' if maker else 'unsigned as speech packs are'},", as_json, maker=maker
+    )
 
 
 @contextmanager

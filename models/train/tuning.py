@@ -9,7 +9,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.tokens import IDS, KINDS, TokenReader
+from models.features.tokens import IDS, KINDS, PAD, TokenReader
 from models.train.encoder import Batch, Recipe, filled, fine_tune, log_odds_of, new_head
 from models.train.pretrained import HEADS
 
@@ -35,13 +35,18 @@ def learn(
 
     def epoch(number: int) -> tuple[list[Batch], list[NDArray[np.float32]]]:
         draw = random.Random(1000 * recipe.seed + number)
-        read = texts(draw)
-        lengths = [len(text) + len(before) for text, before in read]
-        order = sorted(range(len(read)), key=lambda place: lengths[place] * draw.uniform(0.8, 1.25))
+        inputs, _ = reader.read(*zip(*texts(draw), strict=True))
+        lengths = (inputs[IDS] != PAD).sum(1).tolist()
+        order = sorted(range(len(lengths)), key=lambda place: lengths[place] * draw.uniform(0.9, 1.1))
         groups = [order[first : first + recipe.batch] for first in range(0, len(order), recipe.batch)]
         groups = [group for group in groups if len(group) == recipe.batch]
         draw.shuffle(groups)
-        return [_batch(reader, [read[place] for place in group]) for group in groups], [wanted[g] for g in groups]
+        longest = [max(lengths[place] for place in group) for group in groups]
+        batches = [
+            filled(inputs[IDS][group, :length], inputs[KINDS][group, :length])
+            for group, length in zip(groups, longest, strict=True)
+        ]
+        return batches, [wanted[group] for group in groups]
 
     def report(number: int, loss: float) -> None:
         click.echo(
