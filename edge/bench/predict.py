@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from edge.bench.figure import Figure
 from models import runtime
+from models.compose.library import Library
 from models.pack import Pack, read_pack
 from models.selftest import given_of
 from models.store import SHIPPED
-from models.tasks.text_labels import TextLabels
+from models.tasks.labelling import Labeller
 
 RUNS, BATCHES = 2000, 5
 MANY = 256
@@ -37,14 +39,15 @@ def measure() -> Iterator[Figure]:
         yield from measure_pack(read_pack(folder))
 
 
-def measure_pack(pack: Pack) -> Iterator[Figure]:
+def measure_pack(pack: Pack, packs: Path = SHIPPED) -> Iterator[Figure]:
     """p50 and p99 (ms) of one prediction on one core, and how much cheaper an item of a batch of MANY is.
 
-    Of a pack for text: from turns to labels with evidence; of others: the model on the inputs of its self-test.
+    Of a pack for text: from turns to labels with evidence; of others: the model on the inputs of its self-test. `packs`
+    is the folder that has the parts of a composed pack.
     """
     target_ms = TARGET_MS if pack.model_path.stat().st_size <= SMALL_BYTES else ENCODER_TARGET_MS
     if pack.manifest.task == "text-labels":
-        labels = TextLabels(pack)
+        labels = Library(packs).ready(pack)
         labels.open()
         for language in pack.manifest.languages:
             yield from _of_text(labels, language, target_ms)
@@ -54,7 +57,7 @@ def measure_pack(pack: Pack) -> Iterator[Figure]:
         yield from _times(pack.manifest.name, lambda _: model.run(one), lambda: model.run(many), target_ms)
 
 
-def _of_text(labels: TextLabels, language: str, target_ms: float) -> Iterator[Figure]:
+def _of_text(labels: Labeller, language: str, target_ms: float) -> Iterator[Figure]:
     turns = [TURNS[language][number % len(TURNS[language])] for number in range(MANY)]
     before = [BEFORE[language]] * MANY
     yield from _times(
