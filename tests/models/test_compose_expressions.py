@@ -1,5 +1,6 @@
-"""Expressions of composed packs: what is well typed comes to a value of its type or to nothing, and never to a crash."""
+"""Expressions of composed packs: what is well typed comes to a value of its type or to nothing, never to a crash."""
 
+import re
 from datetime import date
 
 import pytest
@@ -90,7 +91,7 @@ def test_any_text_is_an_expression_or_is_refused_in_a_sentence(text: str) -> Non
         tree = parse(text)
         type_of(tree, dict.fromkeys(names_in(tree), "truth"))
     except ExpressionError as error:
-        assert str(error)
+        assert str(error)  # noqa: PT017  # it need not be raised
 
 
 @pytest.mark.parametrize("text", ["(" * 400, "not " * 120, "-" * 400, "1" + "+1" * 249, "a" + " and a" * 80])
@@ -149,14 +150,8 @@ def test_the_slopes_are_those_that_one_measures(text: str, fault: float, leaving
     step = 1e-6
 
     def at(**changed: float) -> Value:
-        given_values: dict[str, Value] = {
-            "pieces": 0.0,
-            "price": 5.0,
-            "库存": 1.0,
-            "part": "x",
-            "until": DAY,
-            "today": DAY,
-        }
+        given_values: dict[str, Value] = {"pieces": 0.0, "price": 5.0, "库存": 1.0, "part": "x"}
+        given_values |= {"until": DAY, "today": DAY}
         for node, probability in {"fault": fault, "leaving": leaving, **changed}.items():
             given_values[node] = Truth(probability, {node: 1.0})
         return evaluate(tree, given_values)
@@ -190,6 +185,5 @@ def test_the_slopes_are_those_that_one_measures(text: str, fault: float, leaving
     ],
 )
 def test_what_does_not_fit_is_named(text: str, problem: str) -> None:
-    with pytest.raises(ExpressionError, match="^.*$") as caught:
+    with pytest.raises(ExpressionError, match=re.escape(problem)):
         type_of(parse(text), TYPES)
-    assert problem in str(caught.value)
