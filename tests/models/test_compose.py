@@ -315,7 +315,7 @@ def test_any_bytes_are_a_table_or_are_refused_in_a_sentence(tmp_path: Path, cont
 
 REFUSED = [
     (("covered and pieces = 0", "covered and stok = 0"), "compose.labels.part_missing names 'stok'"),
-    (("covered and pieces = 0", "covered and pieces"), "compose.labels.part_missing joins a truth and a number by 'and'"),
+    (("covered and pieces = 0", "covered and pieces"), "part_missing joins a truth and a number by 'and'"),
     (("fault and covered and pieces = 0", "pieces"), "compose.labels.part_missing gives a number"),
     (("today <= warranty", "today <= pieces"), "compose.values.covered joins a date and a number"),
     (("today <= warranty", "covered"), "the nodes covered → covered need each other in a circle"),
