@@ -154,9 +154,8 @@ def test_the_evidence_names_every_part(site: Site) -> None:
         "pieces",
         "covered",
     }
-    start, end, weight = score.contributions[0]
-    assert weight > 0
-    assert FAULT[start:end] in {"leaking", "trips", "oil"}
+    heaviest = {FAULT[start:end] for start, end, weight in score.contributions[:3] if weight > 0}
+    assert heaviest >= {"leaking", "trips"}
 
 
 def test_without_its_evidence_the_score_falls(site: Site) -> None:
@@ -326,7 +325,7 @@ REFUSED = [
     (('table = "stock"', 'table = "shelf"'), "compose.lookups.pieces looks into 'shelf'"),
     (('column = "pieces"', 'column = "count"'), "compose.lookups.pieces wants the column 'count'"),
     (("{ pieces = \"number\" }", "{ pieces = \"number\", price = \"number\" }"), "compose.tables.stock: "),
-    (("{ pieces = \"number\" }", "{ pieces = \"date\" }"), "line 2: 'pieces' is '0', which is no date"),
+    (('{ pieces = "number" }', '{ pieces = "number", part = "date" }'), "'mechanical-seal', which is no date"),
     (("tables/stock.csv", "tables/shelf.csv"), "shelf.csv is not there"),
     (("tables/stock.csv", "../stock.csv"), "compose.tables.stock: ../stock.csv lies outside"),
     (("tables/stock.csv", "data/journal.db\"\ncompose.tables.stock.rows = \"events"), "gateway's own data"),
@@ -373,7 +372,7 @@ def test_an_unknown_key_is_refused(site: Site) -> None:
         site.opened((".columns = { pieces", ".colums = { pieces"))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.text(st.sampled_from("fault covered pieces = 0 and or not else ()"), max_size=40))
 def test_any_label_opens_and_judges_or_is_refused(site: Site, text: str) -> None:
     try:
