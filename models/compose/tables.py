@@ -6,12 +6,13 @@ passed off as what it says now.
 
 import csv
 import math
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from models.compose.manifest import Table, Type
 from models.compose.values import Truth, Unknown, Value
@@ -19,7 +20,7 @@ from models.errors import PackInvalid
 
 SQLITE = (".db", ".sqlite", ".sqlite3")
 MOST_BYTES, MOST_ROWS = 32 << 20, 200_000
-BUSY_S = 2.0
+BUSY_MS = 2000
 _TRUTHS = {"yes": 1.0, "true": 1.0, "1": 1.0, "是": 1.0, "no": 0.0, "false": 0.0, "0": 0.0, "否": 0.0}
 
 Row = Mapping[str, Value]
@@ -55,7 +56,7 @@ def read_table(table: Table, path: Path) -> Rows:
         return typed_rows(table, cells, str(path))
     except FileNotFoundError:
         raise PackInvalid(f"{path} is not there; put the table there or correct `file`.") from None
-    except (OSError, UnicodeDecodeError, csv.Error, sqlite3.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, apsw.Error) as error:
         kind = "an SQLite file" if path.suffix in SQLITE else "a CSV file in UTF-8"
         raise PackInvalid(f"{path} cannot be read as {kind} ({error}); save it as one.") from None
 
@@ -119,11 +120,10 @@ def _of_csv(table: Table, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _of_sqlite(table: Table, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_S, check_same_thread=False)) as connection:
-        columns = [row[1] for row in connection.execute("SELECT * FROM pragma_table_info(?)", (table.rows,))]
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    with closing(connection):
+        connection.set_busy_timeout(BUSY_MS)
+        columns = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({_quoted(table.rows)})")]
         if not columns:
             raise PackInvalid(f"{path} has no table {table.rows!r}; name one of its tables with `rows`.")
         _check_columns(table, path, columns)
