@@ -199,6 +199,17 @@ class MeasuredEvidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kin
     weights: tuple[tuple[str, float], ...] = ()
 
 
+class KnownEvidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="known"):
+    """What a composed pack went by beside the words: what it knew of what (`of`, '': of what was said), from which
+    table or pack (`source`, '': found in what was said, or reckoned), and the value as people write it (`?`: none)."""
+
+    event_id: str
+    source: str
+    what: str
+    of: str
+    value: str
+
+
 class Prediction(Record, frozen=True, kw_only=True):
     """What a pack says of a subject: a label with its calibrated probability (0 to 1), and why."""
 
@@ -208,7 +219,7 @@ class Prediction(Record, frozen=True, kw_only=True):
     pack_version: str
     label: str
     probability: float
-    evidence: tuple[SpokenEvidence | MeasuredEvidence, ...]
+    evidence: tuple[SpokenEvidence | MeasuredEvidence | KnownEvidence, ...]
 
 
 # ---- what to do about it -------------------------------------------------------------------------------------

@@ -1,17 +1,21 @@
 """Signals to predictions: what the packs in use say of an utterance or of a device's readings, and why."""
 
 from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from edge.events import MeasuredEvidence, Prediction, Signal, SpokenEvidence, Utterance
+from edge.events import KnownEvidence, MeasuredEvidence, Prediction, Signal, SpokenEvidence, Utterance
 from models.errors import PackInvalid
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.tasks.text_labels import LabelScore, TextLabels
+from models.tasks.labelling import About, Labeller
+from models.tasks.text_labels import LabelScore
 
 WEIGHTS_SHOWN = 6
+UTC = ZoneInfo("UTC")
 
 log = structlog.get_logger()
 
@@ -19,9 +23,11 @@ log = structlog.get_logger()
 class Infer:
     """The packs in use, ready to run."""
 
-    def __init__(self, texts: Sequence[TextLabels], devices: Sequence[DeviceAnomaly]) -> None:
+    def __init__(self, texts: Sequence[Labeller], devices: Sequence[DeviceAnomaly], zone: tzinfo = UTC) -> None:
+        """`zone` is the site's: it says on which day something was said."""
         self._texts = texts
         self._devices = devices
+        self._zone = zone
 
     def of_utterances(
         self, signals: Sequence[Signal], before: Sequence[str], *, surer: float = 0.0
@@ -34,7 +40,11 @@ class Infer:
             if not heard:
                 continue
             try:
-                scored = pack.score([utterance.text for _, utterance, _ in heard], [earlier for *_, earlier in heard])
+                scored = pack.score(
+                    [utterance.text for _, utterance, _ in heard],
+                    [earlier for *_, earlier in heard],
+                    [about(utterance, signal.subject, signal.at, self._zone) for signal, utterance, _ in heard],
+                )
             except PackInvalid as error:  # it was whole at the start; the others go on
                 log.error("a pack does not open", pack=pack.name, reason=str(error))
                 continue
@@ -48,27 +58,38 @@ class Infer:
                         pack_version=pack.version,
                         label=score.label,
                         probability=round(score.probability, 4),
-                        evidence=(_spoken(signal, utterance, score),),
+                        evidence=(_spoken(signal, utterance, score), *_known(signal, score)),
                     )
                     for score in scores
                     if score.probability >= _between(pack.thresholds[score.label], surer)
                 )
         return predictions
 
-    def still_says(self, utterance: Utterance, before: str, label: str) -> bool:
-        """Whether a label that was said of the beginning of an utterance is at least half-way to its threshold in all
+    def still_says(self, utterance: Utterance, before: str, begun: Prediction) -> bool:
+        """Whether the label that was said of the beginning of an utterance is at least half-way to its threshold in all
         of it: what was begun on it is not withdrawn for less, or it would come and go."""
+        what = about(utterance, begun.subject, begun.at, self._zone)
         return any(
-            score.probability >= pack.thresholds[label] / 2
+            score.probability >= pack.thresholds[begun.label] / 2
             for pack in self._texts
             if pack.speaks(utterance.text, utterance.language)
-            for score in pack.score([utterance.text], [before])[0]
-            if score.label == label
+            for score in pack.score([utterance.text], [before], [what])[0]
+            if score.label == begun.label
         )
 
     def of_readings(self, features: NDArray[np.float32]) -> list[tuple[DeviceAnomaly, NDArray[np.float32]]]:
         """What each device pack says of windows [n, features]: a probability [n] that the reading is unusual."""
         return [(pack, pack.score(features)) for pack in self._devices] if len(features) else []
+
+
+def about(utterance: Utterance, subject: str, at: int, zone: tzinfo) -> About:
+    """What is known of an utterance beside its words; `at` is when it was said, in microseconds since the epoch."""
+    return About(
+        language=utterance.language,
+        subject=subject,
+        names=tuple((named.kind, named.name) for named in utterance.names),
+        day=datetime.fromtimestamp(at / 1e6, zone).date(),
+    )
 
 
 def of_reading(
@@ -102,9 +123,7 @@ def of_reading(
     )
 
 
-def _spoken_to(
-    pack: TextLabels, signals: Sequence[Signal], before: Sequence[str]
-) -> list[tuple[Signal, Utterance, str]]:
+def _spoken_to(pack: Labeller, signals: Sequence[Signal], before: Sequence[str]) -> list[tuple[Signal, Utterance, str]]:
     """The utterances in a language of the pack, each with what was said before it."""
     return [
         (signal, signal.data, earlier)
@@ -129,4 +148,11 @@ def _spoken(signal: Signal, utterance: Utterance, score: LabelScore) -> SpokenEv
         end_s=utterance.end_s,
         text=utterance.text,
         weights=tuple(weights),
+    )
+
+
+def _known(signal: Signal, score: LabelScore) -> tuple[KnownEvidence, ...]:
+    return tuple(
+        KnownEvidence(event_id=signal.event_id, source=one.source, what=one.what, of=one.of, value=one.value)
+        for one in score.known
     )

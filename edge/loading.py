@@ -18,16 +18,17 @@ from edge.shadow import Shadows
 from edge.site import Site
 from edge.vocabulary import read_vocabulary
 from models import runtime
+from models.compose.library import Library
 from models.errors import ModelError, PackInvalid, PackMissing
 from models.pack import Manifest, Pack
-from models.store import default_packs, find_pack, shadow_of
+from models.store import default_packs, shadow_of
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.tasks.text_labels import TextLabels
+from models.tasks.labelling import Labeller
 
 OPENING_S = 120.0
 """How long a pack may take to be opened."""
 
-T = TypeVar("T", TextLabels, DeviceAnomaly)
+T = TypeVar("T", Labeller, DeviceAnomaly)
 log = structlog.get_logger()
 
 
@@ -57,13 +58,14 @@ def load(site: Site) -> Loaded:
     of_devices = [find(site, name) for name in site.settings.devices.packs]
     for pack in (*of_calls, *of_devices):
         playbook.check_covers(pack.manifest.name, pack.manifest.labels)
-    texts = [TextLabels(pack) for pack in of_calls]
+    library = Library(site.packs, default_packs())
+    texts = [library.named(pack.manifest.name) for pack in of_calls]
     devices = [_device_pack(pack) for pack in of_devices]
-    shadows = Shadows(_in_shadow(site, texts, TextLabels), _in_shadow(site, devices, _device_pack))
+    shadows = Shadows(_in_shadow(site, texts, library.ready), _in_shadow(site, devices, _device_pack), zone=site.zone)
     return Loaded(
         playbook=playbook,
         packs=(*of_calls, *of_devices),
-        infer=Infer(texts, devices),
+        infer=Infer(texts, devices, site.zone),
         shadows=shadows,
         names=Names(read_vocabulary(site.vocabulary) if site.vocabulary.is_file() else ()),
     )
@@ -89,10 +91,7 @@ def _in_shadow(site: Site, packs: Sequence[T], ready: Callable[[Pack], T]) -> li
 
 def find(site: Site, name: str) -> Pack:
     """A pack by name: the site's own, then those of this machine, then those that ship. Raises ModelError."""
-    try:
-        return find_pack(name, site.packs)
-    except PackMissing:
-        return find_pack(name, default_packs())
+    return Library(site.packs, default_packs()).find(name)
 
 
 def used_packs(site: Site) -> tuple[str, ...]:
@@ -122,7 +121,7 @@ def check_pack(site: Site, pack: Pack) -> None:
             raise PlaybookGap(f"{error} Send the playbook before the pack.") from None
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "models.opening", str(pack.folder)],
+            [sys.executable, "-m", "models.opening", pack.folder, site.packs, default_packs()],
             capture_output=True,
             text=True,
             errors="replace",

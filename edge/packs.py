@@ -107,7 +107,7 @@ def compare_packs(site: Path, name: str, as_json: bool) -> None:
 @json_option
 def bench_pack(name: str, packs: Path, as_json: bool) -> None:
     """How long PACK takes on one core for one prediction, and for one of many at once."""
-    for figure in measure_pack(pack_at(name, packs)):
+    for figure in measure_pack(pack_at(name, packs), packs):
         show(figure, as_json)
 
 

@@ -258,7 +258,8 @@ class Pipeline:
             return
         turn = self._turns.setdefault((event.id, said.channel), _Turn(said_before(self._earlier(event.id))))
         at = event.at + round(said.end_s * 1e6)
-        signal = Signal(id=turn.signal_id, at=at, event_id=event.id, subject=event.subject, data=said)
+        named = self._names.correct(said)
+        signal = Signal(id=turn.signal_id, at=at, event_id=event.id, subject=event.subject, data=named)
         conclusions = _Conclusions()
         for prediction in self._infer.of_utterances([signal], [turn.before], surer=0.0 if paused else EARLY_SURER):
             if prediction.label in turn.labels or not self._decider.answers(prediction.label, said.channel):
@@ -284,7 +285,7 @@ class Pipeline:
             if begun.prediction.label in said:
                 conclusions.complete(confirm(begun.decision, begun.prediction, begun.play, now_us()))
                 continue
-            if heard is not None and self._infer.still_says(heard, turn.before, begun.prediction.label):
+            if heard is not None and self._infer.still_says(heard, turn.before, begun.prediction):
                 continue
             self._decider.forget(begun.prediction.subject, begun.play.name)
             for action_id in begun.actions:

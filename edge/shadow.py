@@ -2,15 +2,17 @@
 done with it (edge/store/comparisons.py)."""
 
 from collections.abc import Sequence
+from datetime import tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.events import Event, Signal, Utterance
+from edge.infer import UTC, about
 from edge.perceive.windows import Windows
 from edge.store.comparisons import Said, Shadowed
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.tasks.text_labels import TextLabels
+from models.tasks.labelling import Labeller
 
 MINUTE_US = 60_000_000
 
@@ -20,11 +22,13 @@ class Shadows:
 
     def __init__(
         self,
-        texts: Sequence[tuple[TextLabels, TextLabels]] = (),
+        texts: Sequence[tuple[Labeller, Labeller]] = (),
         devices: Sequence[tuple[DeviceAnomaly, DeviceAnomaly]] = (),
+        zone: tzinfo = UTC,
     ) -> None:
         self._texts = texts
         self._devices = devices
+        self._zone = zone
 
     def of_utterances(self, signals: Sequence[Signal], before: Sequence[str]) -> list[Shadowed]:
         """What both versions say of utterances in a language of theirs; `before` is by signal what was said before."""
@@ -42,7 +46,7 @@ class Shadows:
                         active_version=active.version,
                         shadow_version=shadow.version,
                         judged=len(heard),
-                        said=[said for one in heard for said in _said(*one, active, shadow)],
+                        said=[said for one in heard for said in _said(*one, self._zone, active, shadow)],
                     )
                 )
         return compared
@@ -59,9 +63,12 @@ class Shadows:
         ]
 
 
-def _said(signal: Signal, utterance: Utterance, before: str, active: TextLabels, shadow: TextLabels) -> list[Said]:
+def _said(
+    signal: Signal, utterance: Utterance, before: str, zone: tzinfo, active: Labeller, shadow: Labeller
+) -> list[Said]:
+    what = about(utterance, signal.subject, signal.at, zone)
     by_active, by_shadow = (
-        {score.label: score.probability for score in pack.score([utterance.text], [before])[0]}
+        {score.label: score.probability for score in pack.score([utterance.text], [before], [what])[0]}
         for pack in (active, shadow)
     )
     said = []

@@ -232,7 +232,8 @@ SAMPLE = Path(__file__).with_name("sample")
 
 
 def make_site(folder: Path, *, sample: bool) -> None:
-    """Make a new site folder, with the sample site's playbook to begin from; with `sample` also its inbox.
+    """Make a new site folder, with the sample site's playbook to begin from; with `sample` also its inbox, its tables
+    and the pack composed of them.
 
     Raises SettingsError when there is one already.
     """
@@ -247,7 +248,10 @@ def make_site(folder: Path, *, sample: bool) -> None:
     if sample:
         for path in sorted((SAMPLE / "inbox").iterdir()):
             shutil.copyfile(path, site.inbox / path.name)
+        shutil.copytree(SAMPLE / "tables", folder / "tables")
+        shutil.copytree(SAMPLE / "packs", site.packs)
     else:
+        settings = settings.replace(', "part-missing"', "", 1)
         settings = settings.replace('"sample-mine"', f'"{re.sub(r"[^A-Za-z0-9_-]", "-", folder.resolve().name)}"', 1)
     (folder / "site.toml").write_text(settings, "utf-8")
 

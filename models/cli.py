@@ -97,7 +97,7 @@ def verify(name: str, packs: Path, as_json: bool) -> None:
     try:
         with _named(name, packs) as pack:
             maker = "" if pack.manifest.runtime == "vosk" else check_pack(pack, makers(packs))
-            open_pack(pack.folder)
+            open_pack(pack.folder, packs)
     except PackInvalid as error:
         click.echo(f"outstation: {error}", err=True)
         raise SystemExit(1) from None

@@ -1,20 +1,29 @@
-"""`python -m models.opening FOLDER`: opens a pack as the gateway would and runs its self-test, in a process that may
-break: exit code 0, or 1 and one sentence on stderr."""
+"""`python -m models.opening FOLDER PACKS...`: opens a pack as the gateway would and runs its self-test, in a process
+that may break: exit code 0, or 1 and one sentence on stderr. PACKS are the packs folders that have its parts."""
 
 import sys
 from pathlib import Path
 
 from models import runtime
+from models.compose.library import Library
 from models.errors import ModelError
 from models.pack import read_pack
 from models.selftest import run_self_test
+from models.store import default_packs
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.text_labels import TextLabels
 
 
-def open_pack(folder: Path) -> None:
-    """Load the pack in `folder` for its task and let it prove itself; raises ModelError."""
-    model = runtime.load(read_pack(folder))
+def open_pack(folder: Path, *packs: Path) -> None:
+    """Load the pack in `folder` for its task and let it prove itself; `packs` are the folders that have the parts of a
+    composed one. Raises ModelError."""
+    pack = read_pack(folder)
+    if pack.manifest.runtime == "compose":
+        composed = Library(*(packs or (default_packs(),))).composed(pack)
+        composed.open()
+        composed.prove()
+        return
+    model = runtime.load(pack)
     if model.pack.manifest.runtime != "vosk":
         run_self_test(model)
     match model.pack.manifest.task:
@@ -26,6 +35,6 @@ def open_pack(folder: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        open_pack(Path(sys.argv[1]))
+        open_pack(*map(Path, sys.argv[1:]))
     except ModelError as error:
         sys.exit(str(error))

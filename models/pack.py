@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from models.compose.manifest import Compose
 from models.errors import PackInvalid, PackMissing
 
 MANIFEST = "pack.toml"
 MOST_MANIFEST_BYTES = 4 << 20
 Task = Literal["speech", "text-labels", "device-anomaly"]
-Runtime = Literal["onnx", "litert", "vosk"]
+Runtime = Literal["onnx", "litert", "vosk", "compose"]
 
 
 class Tensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +60,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `pack.toml` says. `files` maps each file of the pack to its SHA-256; `thresholds` is the probability at
     which each label calls for its play; `about`, in Chinese
-    `about_zh`, says what the pack is for and what it is bad at."""
+    `about_zh`, says what the pack is for and what it is bad at. One whose runtime is `compose` has no model but
+    `compose`, which says what it is made of."""
 
     name: str
     version: str
@@ -78,6 +80,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outputs: dict[str, Tensor] = {}
     sources: tuple[Source, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    compose: Compose | None = None
 
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +139,8 @@ def _toml(value: Any) -> str:
         return "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     # A JSON string is a TOML basic string, but that TOML wants DEL escaped too; numbers print as Python prints them.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
 

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +18,20 @@ from models.store import pack_at
 
 if TYPE_CHECKING:
     from models.tasks.device_anomaly import DeviceAnomaly
+    from models.tasks.text_labels import LabelScore
 
 WORDS_SHOWN = 6
 READINGS_AT_ONCE = 2_000
 
 
 class TextLine(msgspec.Struct, frozen=True):
-    """What a line of JSON must have for a text pack; other keys are passed over."""
+    """What a line of JSON must have for a text pack, and what a composed one may want to know beside it: the subject,
+    the names in the text by kind, the day (today's if absent). Other keys are passed over."""
 
     text: str
+    subject: str = ""
+    names: dict[str, str] = {}
+    day: date = msgspec.field(default_factory=date.today)
 
 
 @click.command()
@@ -38,7 +44,8 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
 
     A pack for text reads the column or key `text`. It prints the labels that reach their thresholds and the words
     that made them; with --json every label's probability too. Of a line without a letter or digit, or in
-    a language that the pack does not speak, it abstains and says why.
+    a language that the pack does not speak, it abstains and says why. One composed of others reads the keys `subject`,
+    `names` (by kind) and `day` too, if there are any; it prints what it went by, and why a label has no answer.
 
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
     anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
@@ -46,7 +53,7 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
     pack = pack_at(name, packs)
     match pack.manifest.task:
         case "text-labels":
-            rows = _text_rows(pack, file)
+            rows = _text_rows(pack, file, packs)
         case "device-anomaly":
             rows = _device_rows(pack, file)
         case task:
@@ -58,17 +65,26 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
 # ---- text packs --------------------------------------------------------------------------------------------------
 
 
-def _text_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def _text_rows(pack: Pack, file: Path, packs: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """For every line what is printed of it: as an object, and for people."""
-    from models.tasks.text_labels import TextLabels
+    from models.compose.composed import Composed
+    from models.compose.library import Library
+    from models.compose.turn import Judged
+    from models.tasks.labelling import About
 
-    labeller = TextLabels(pack)
-    for line, text in _texts(file):
+    labeller = Library(packs).ready(pack)
+    for line, given in _texts(file):
+        text = given.text
         if why := labeller.abstains(text):
             row = {"line": line, "pack": labeller.name, "version": labeller.version, "abstain": why}
             yield row, f"{line}: abstains: {why}"
             continue
-        (scores,) = labeller.score([text])
+        about = About(subject=given.subject, names=tuple(given.names.items()), day=given.day)
+        if isinstance(labeller, Composed):
+            (judged,) = labeller.judge([text], [""], [about])
+        else:
+            judged = Judged(scores=labeller.score([text])[0], abstains={})
+        scores = judged.scores
         called = [score for score in scores if score.probability >= labeller.thresholds[score.label]]
         words = {
             score.label: [
@@ -84,14 +100,24 @@ def _text_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]:
             "probabilities": {score.label: round(score.probability, 4) for score in scores},
             "words": words,
         }
-        plain = "; ".join(
-            f"{score.label} {score.probability:.2f} ({', '.join(word for word, _ in words[score.label][:WORDS_SHOWN])})"
+        if known := {score.label: score.known for score in scores if score.known}:
+            row["known"] = known
+        if judged.abstains:
+            row["abstains"] = judged.abstains
+        said = [
+            f"{score.label} {score.probability:.2f} ({', '.join(_reasons(score, words[score.label]))})"
             for score in called
-        )
+        ]
+        plain = "; ".join([*said, *(f"abstains on {label}: {why}" for label, why in judged.abstains.items())])
         yield row, f"{line}: {plain or 'none'}"
 
 
-def _texts(file: Path) -> Iterator[tuple[int, str]]:
+def _reasons(score: "LabelScore", words: Sequence[tuple[str, float]]) -> list[str]:
+    known = [f"{one.what} of {one.of}: {one.value}" if one.of else f"{one.what}: {one.value}" for one in score.known]
+    return [*(word for word, _ in words[:WORDS_SHOWN]), *known]
+
+
+def _texts(file: Path) -> Iterator[tuple[int, TextLine]]:
     """The texts of a file with their line numbers; raises InputInvalid at the first line that has none."""
     try:
         if file.suffix == ".csv":
@@ -102,7 +128,7 @@ def _texts(file: Path) -> Iterator[tuple[int, str]]:
                 for row in rows:
                     if row["text"] is None:
                         raise InputInvalid(f"{file}, line {rows.line_num}: the row ends before the column `text`.")
-                    yield rows.line_num, row["text"]
+                    yield rows.line_num, TextLine(text=row["text"], subject=row.get("subject") or "")
         else:
             with file.open("rb") as lines:
                 for number, line in enumerate(lines, 1):
@@ -112,9 +138,9 @@ def _texts(file: Path) -> Iterator[tuple[int, str]]:
         raise InputInvalid(f"{file} is not a CSV file in UTF-8: {error}; save it as one.") from None
 
 
-def _text(file: Path, number: int, line: bytes) -> str:
+def _text(file: Path, number: int, line: bytes) -> TextLine:
     try:
-        return msgspec.json.decode(line, type=TextLine).text
+        return msgspec.json.decode(line, type=TextLine)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputInvalid(f'{file}, line {number}: not of the form {{"text": "…"}}: {error}.') from None
 

@@ -5,6 +5,7 @@ from edge.events import (
     Call,
     Decision,
     Event,
+    KnownEvidence,
     Loss,
     MeasuredEvidence,
     Note,
@@ -74,6 +75,7 @@ _SPOKEN = SpokenEvidence(
     event_id="e", channel="customer", start_s=1.0, end_s=1.4, text="budget", weights=(("budget", 1.5),)
 )
 _MEASURED = MeasuredEvidence(event_id="e", sensor="t", value=9.0, usual=1.0, weights=(("z", 3.0),))
+_KNOWN = KnownEvidence(event_id="e", source="stock", what="pieces", of="brake-pad", value="0")
 _TALK = Talk(talk_share={"agent": 0.6}, words_per_minute={"agent": 120.0}, pauses=2, longest_pause_s=3.0, overlap_s=0.5)
 
 SAMPLES: list[Record] = [
@@ -91,7 +93,7 @@ SAMPLES: list[Record] = [
         pack_version="1",
         label="complaint",
         probability=0.9,
-        evidence=(_SPOKEN, _MEASURED),
+        evidence=(_SPOKEN, _MEASURED, _KNOWN),
     ),
     Decision(at=AT, prediction_id="p", event_id="e", subject="x", play="budget", deadline=AT + 1),
     an_action(fires_at=AT + 5, payload={"topic": "t"}, channel="device"),

@@ -55,14 +55,17 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a card is there: words (`kind` spoken) or a sensor's value (measured), with each feature's weight."""
+    """Why a card is there: words (`kind` spoken) or a sensor's value (measured), with each feature's weight, or what
+    was known beside the words (known)."""
 
     kind: str = ""
     channel: str = ""
     start_s: float = 0.0
     text: str = ""
     sensor: str = ""
-    value: float = 0.0
+    what: str = ""
+    of: str = ""
+    value: float | str = 0.0
     usual: float = 0.0
     weights: tuple[tuple[str, float], ...] = ()
 

@@ -9,7 +9,18 @@ from typing import Any, Literal
 import apsw
 import msgspec
 
-from edge.events import Call, Event, MeasuredEvidence, Named, SpokenEvidence, State, Talk, Utterance, Word
+from edge.events import (
+    Call,
+    Event,
+    KnownEvidence,
+    MeasuredEvidence,
+    Named,
+    SpokenEvidence,
+    State,
+    Talk,
+    Utterance,
+    Word,
+)
 from edge.store.rows import select
 
 Kind = Literal["call", "reading", "note"]
@@ -38,7 +49,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     due: int
     fires_at: int | None
     by: str
-    evidence: tuple[SpokenEvidence | MeasuredEvidence, ...]
+    evidence: tuple[SpokenEvidence | MeasuredEvidence | KnownEvidence, ...]
     event_id: str
     event_kind: Kind
 
@@ -156,7 +167,7 @@ SELECT a.id, a.decision_id, d.play, a.what, a.role, a.channel, d.subject, p.labe
   d.event_id, coalesce((SELECT kind FROM events e WHERE e.id = d.event_id), 'reading')
 FROM actions a JOIN decisions d ON d.id = a.decision_id JOIN predictions p ON p.id = d.prediction_id
 """
-_EVIDENCE = msgspec.json.Decoder(tuple[SpokenEvidence | MeasuredEvidence, ...])
+_EVIDENCE = msgspec.json.Decoder(tuple[SpokenEvidence | MeasuredEvidence | KnownEvidence, ...])
 
 
 def cards(connection: apsw.Connection, titles: Titles, *, only_open: bool, limit: int) -> list[Card]:

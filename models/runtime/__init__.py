@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from models.errors import PackMissing
+from models.errors import PackInvalid, PackMissing
 from models.pack import Pack
 
 # From 1.32 on ONNX Runtime's Linux wheel reports its use to its maker, and keeps a database of it in the user's cache,
@@ -49,6 +49,8 @@ def load(pack: Pack) -> Model:
                 from models.runtime.vosk import VoskModel
 
                 return VoskModel(pack)
+            case "compose":
+                raise PackInvalid(f"{pack.manifest.name} is made of other packs and has no model of its own to run.")
     except ImportError as error:
         runtime = pack.manifest.runtime
         raise PackMissing(

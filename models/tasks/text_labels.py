@@ -60,16 +60,28 @@ class Seen(Protocol):
     def words(self) -> NDArray[np.int64]: ...
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What a composed pack knew beside the words: of what (`of`, '': of the turn) it knew what (`what`), from where (a
+    table or pack, '': from the turn or by reckoning), and the value as people write it."""
+
+    source: str
+    what: str
+    of: str
+    value: str
+
+
 class LabelScore(msgspec.Struct, frozen=True, kw_only=True):
     """A label with its calibrated probability (0 to 1) and the words behind it.
 
     `contributions` are (start, end, weight): a stretch of characters of the turn, and what it added to the log-odds,
-    largest first. With the model's bias for the label they add up to the log-odds.
+    largest first. With the model's bias for the label they add up to the log-odds. `known` is what a composed pack went
+    by beside the words.
     """
 
     label: str
     probability: float
     contributions: tuple[tuple[int, int, float], ...]
+    known: tuple[Known, ...] = ()
 
 
 class TextLabels:
@@ -124,7 +136,9 @@ class TextLabels:
 
         return TokenReader(self._pack.folder / TOKENIZER).read
 
-    def score(self, texts: Sequence[str], before: Sequence[str] = ()) -> list[list[LabelScore]]:
+    def score(
+        self, texts: Sequence[str], before: Sequence[str] = (), _about: Sequence[object] = ()
+    ) -> list[list[LabelScore]]:
         """For each turn its labels in the manifest's order; `before` is by turn what was said before it, if anything.
 
         A turn with neither letter nor digit in it gets an empty list: there is nothing to judge. Of a turn longer than

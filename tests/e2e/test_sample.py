@@ -42,6 +42,7 @@ def test_the_sample_site_is_understood_once_with_and_without_a_network(make_site
         ("east-river", "complaint"),
         ("east-river", "safety"),
         ("east-river", "fault"),
+        ("east-river", "part_missing"),
         ("hoist-07", "device_anomaly"),
     } <= plays(online)
     again = subprocess.run([*command, str(online)], check=True, capture_output=True)

@@ -1,12 +1,17 @@
 """Which packs judge what, in the light of what, and that one that does not open leaves the others be."""
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge.events import Prediction, Signal, Utterance, new_id, now_us
+from edge.errors import PlaybookGap
+from edge.events import KnownEvidence, Named, Prediction, Signal, SpokenEvidence, Utterance, new_id, now_us
 from edge.infer import Infer
+from edge.loading import load
+from edge.site import make_site, read_site
 from models.pack import read_pack
 from models.store import SHIPPED
 from models.tasks.text_labels import TextLabels
@@ -51,3 +56,36 @@ def test_a_pack_that_does_not_open_leaves_the_others_be(tmp_path: Path) -> None:
     whole = TextLabels(read_pack(SHIPPED / "call-signals-small"))
     said = Infer([broken, whole], []).of_utterances([signal("there is a smell of gas near the compressor")], [""])
     assert "safety_hazard" in labels(said)
+
+
+def test_what_a_composed_pack_went_by_is_evidence(tmp_path: Path) -> None:
+    make_site(tmp_path / "site", sample=True)
+    site = read_site(tmp_path / "site")
+    infer = load(site).infer
+    named = Named(kind="machine", name="compressor-01", said="the compressor", heard="the compressor")
+    text = "the compressor does not start any more"
+    said = Utterance(channel="note", language="en", text=text, names=(named,))
+    signals = [
+        Signal(
+            at=round(datetime.fromisoformat(day).timestamp() * 1e6), event_id=new_id(), subject="east-river", data=said
+        )
+        for day in ("2027-03-01T23:30+08:00", "2027-03-02T00:30+08:00")
+    ]
+    found = [p for p in infer.of_utterances(signals, ["", ""]) if p.label == "part_missing"]
+    assert [prediction.signal_id for prediction in found] == [signals[0].id], "covered until the end of the day here"
+    spoken, *known = found[0].evidence
+    assert isinstance(spoken, SpokenEvidence)
+    assert dict(spoken.weights).keys() & {"start", "not", "compressor"}
+    cells = {(one.what, one.of, one.value) for one in known if isinstance(one, KnownEvidence)}
+    assert {("warranty_until", "compressor-01", "2027-03-01"), ("pieces", "air-end", "0")} <= cells
+    whole = infer.still_says(said, "", found[0])
+    assert whole
+    assert not infer.still_says(msgspec.structs.replace(said, names=()), "", found[0])
+
+
+def test_a_composed_packs_label_needs_a_play(tmp_path: Path) -> None:
+    make_site(tmp_path / "site", sample=True)
+    site = read_site(tmp_path / "site")
+    site.playbook.write_text(site.playbook.read_text("utf-8").replace('label = "part_missing"', 'label = "x"'), "utf-8")
+    with pytest.raises(PlaybookGap, match="part-missing says 'part_missing'"):
+        load(site)

@@ -42,6 +42,7 @@ LABELS = [
     "safety_hazard",
     "callback_request",
     "praise",
+    "part_missing",
     "device_anomaly",
 ]
 CHINESE = re.compile("[\u4e00-\u9fff]")

@@ -85,6 +85,18 @@ def test_recognised_chinese_is_read_without_the_spaces_between_its_words() -> No
     assert "很浓 +1.00" in text
 
 
+def test_what_was_known_beside_the_words_stands_there() -> None:
+    known = (
+        Evidence(kind="known", what="pieces", of="air-end", value="0"),
+        Evidence(kind="known", what="covered", value="yes"),
+    )
+    card = a_card("1", event_kind="call", evidence=(SPOKEN, *known))
+    lines, _ = view.card_page(a_board("en", card), NOW_US, 80, 30, 0)
+    text = "\n".join(line.plain.rstrip() for line in lines)
+    assert "pieces of air-end: 0" in text
+    assert "covered: yes" in text
+
+
 def test_urgent_is_said_in_words_and_only_repeated_in_colour() -> None:
     board = a_board("en", a_card("1", due_in_min=90), a_card("2", due_in_min=-3))
     board.choose(1)
@@ -106,7 +118,9 @@ def test_urgent_is_said_in_words_and_only_repeated_in_colour() -> None:
         by=st.text(max_size=20),
         state=st.sampled_from(["proposed", "accepted", "fired", "done", "unheard of"]),
         event_kind=st.sampled_from(["call", "reading", "note", "?"]),
-        evidence=st.lists(st.builds(Evidence, kind=st.sampled_from(["spoken", "measured", "?"]), text=st.text())),
+        evidence=st.lists(
+            st.builds(Evidence, kind=st.sampled_from(["spoken", "measured", "known", "?"]), text=st.text())
+        ),
     ),
     st.sampled_from(["zh", "en"]),
     st.integers(0, 130),

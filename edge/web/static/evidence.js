@@ -1,4 +1,5 @@
-// Why: the words that made a prediction, highlighted by their weight, or the reading and the features that weighed.
+// Why: the words that made a prediction, highlighted by their weight, what was known beside them, or the reading and
+// the features that weighed.
 
 import { h, icon } from "./dom.js";
 import { playFrom } from "./player.js";
@@ -9,7 +10,21 @@ const LEVELS = 4;
 
 /** The element for one piece of a card's evidence. */
 export function evidence(piece, card) {
+  if (piece.kind === "known") return known(piece);
   return piece.kind === "spoken" ? spoken(piece, card) : measured(piece);
+}
+
+/** What was known beside the words: a cell of a table, what another pack says, a name. */
+function known(piece) {
+  const what = piece.of ? say("knownOf", name(piece.what), piece.of) : name(piece.what);
+  return h(
+    "div.evidence.known",
+    {},
+    h("span.speaker", {}, what),
+    " ",
+    h("strong.mono", {}, ["yes", "no"].includes(piece.value) ? name(piece.value) : piece.value),
+    piece.source && h("span.quiet", {}, ` · ${name(piece.source)}`),
+  );
 }
 
 function spoken(piece, card) {

@@ -79,6 +79,7 @@ export const WORDS = {
   hear: ["从前两秒开始听", "Hear it from two seconds before"],
   usual: ["平常", "usual"],
   weighed: ["依据", "what weighed"],
+  knownOf: ["{1} 的{0}", "{0} of {1}"],
 
   noCalls: ["还没有通话", "No calls yet"],
   noCallsHint: [
@@ -224,6 +225,9 @@ export const NAMES = {
   purchase_intent: ["购买意向", "wants to buy"],
   spare_part_request: ["要备件", "spare part"],
   fault_report: ["报故障", "fault"],
+  part_missing: ["质保内缺件", "covered, part missing"],
+  yes: ["是", "yes"],
+  no: ["否", "no"],
   complaint: ["投诉、不满", "complaint"],
   churn_risk: ["流失风险", "may leave"],
   renewal: ["续约", "renewal"],

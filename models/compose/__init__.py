@@ -1,0 +1,1 @@
+"""Packs made of packs, tables and small expressions, without code: `[compose]` in a manifest."""
