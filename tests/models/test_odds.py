@@ -176,7 +176,7 @@ def test_of_a_row_of_which_nothing_is_known_it_abstains_with_the_reason(churn: O
     assert "tenure" in why
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(["tenure", "Contract", "TotalCharges", "colour"]), st.text(max_size=40)))
 def test_any_row_has_a_finite_answer_or_a_reason(churn: Odds, row: dict[str, str]) -> None:
     (score,) = churn.score([row])
@@ -195,7 +195,7 @@ def test_columns_are_told_apart_into_numbers_and_texts_and_those_that_say_nothin
     assert texts == Texts(name="team", values=("a", "b"))
 
 
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=40, max_size=200), st.integers(2, 20))
 def test_bins_grow_with_the_number_and_each_has_a_place_of_its_own(values: list[float], most: int) -> None:
     rows = [{"x": repr(value), "team": "ab"[number % 2]} for number, value in enumerate(values)]
