@@ -109,7 +109,7 @@ class Columns:
 def learn_columns(rows: Sequence[Row], leave_out: Sequence[str], most_bins: int) -> Columns:
     """The columns of a table that tell rows apart, all but `leave_out`.
 
-    Numbers are cut at quantiles into at most `most_bins` bins; a text is known if LEAST_ROWS rows have it. Raises
+    Numbers are cut at quantiles into `most_bins` bins or fewer; a text is known if LEAST_ROWS rows have it. Raises
     ValueError when no column tells rows apart.
     """
     names = [name for name in rows[0] if name not in leave_out] if rows else []
@@ -121,8 +121,13 @@ def _learnt(name: str, cells: Sequence[str], most_bins: int) -> Column:
     said = [cell for cell in cells if cell]
     numbers = np.array([number for number in map(_number, said) if math.isfinite(number)])
     if numbers.size and numbers.size >= NUMERIC_SHARE * len(said):
-        shares = np.linspace(0, 1, most_bins + 1)[1:-1]
-        edges = np.unique(np.quantile(numbers, shares, method="lower"))
+        # A number that fills a bin alone gets one, or "never" written as 999 would take those of all who say when.
+        kinds, counts = np.unique(numbers, return_counts=True)
+        frequent = kinds[counts * most_bins > numbers.size]
+        others = numbers[~np.isin(numbers, frequent)]
+        shares = np.linspace(0, 1, max(most_bins - frequent.size, 1) + 1)[1:]
+        cuts = np.quantile(others, shares, method="lower") if others.size else others
+        edges = np.unique(np.concatenate([frequent, cuts]))
         lowest, highest = float(numbers.min()), float(numbers.max())
         inner = tuple(float(edge) for edge in edges if edge < highest)
         return Numbers(name=name, edges=inner, lowest=lowest, highest=highest)

@@ -195,6 +195,13 @@ def test_columns_are_told_apart_into_numbers_and_texts_and_those_that_say_nothin
     assert texts == Texts(name="team", values=("a", "b"))
 
 
+def test_when_most_rows_say_never_the_others_still_have_bins() -> None:
+    rows = [{"days": "999" if number % 10 else str(number // 10)} for number in range(1000)]
+    columns = learn_columns(rows, [], 5)
+    bins = columns.bins_of([{"days": days} for days in ("2", "50", "98", "999")]).ravel().tolist()
+    assert len(set(bins)) == 4
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=40, max_size=200), st.integers(2, 20))
 def test_bins_grow_with_the_number_and_each_has_a_place_of_its_own(values: list[float], most: int) -> None:
