@@ -11,6 +11,7 @@ from models.pack import read_pack
 from models.selftest import run_self_test
 from models.store import default_packs
 from models.tasks.device_anomaly import DeviceAnomaly
+from models.tasks.odds import Odds
 from models.tasks.text_labels import TextLabels
 
 
@@ -31,6 +32,8 @@ def open_pack(folder: Path, *packs: Path) -> None:
             TextLabels(model.pack).open()
         case "device-anomaly":
             DeviceAnomaly(model)
+        case "odds":
+            Odds(model)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from models.errors import PackInvalid, PackMissing
 
 MANIFEST = "pack.toml"
 MOST_MANIFEST_BYTES = 4 << 20
-Task = Literal["speech", "text-labels", "device-anomaly"]
+Task = Literal["speech", "text-labels", "device-anomaly", "odds"]
 Runtime = Literal["onnx", "litert", "vosk", "compose"]
 
 

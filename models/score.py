@@ -15,6 +15,7 @@ from models.device_log import Line, read_device_log
 from models.errors import InputInvalid
 from models.pack import Pack
 from models.store import pack_at
+from models.table_file import read_table
 
 if TYPE_CHECKING:
     from models.tasks.device_anomaly import DeviceAnomaly
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 WORDS_SHOWN = 6
 READINGS_AT_ONCE = 2_000
+ROWS_AT_ONCE = 500
 
 
 class TextLine(msgspec.Struct, frozen=True):
@@ -49,6 +51,9 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
 
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
     anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
+
+    A pack for odds reads the columns or keys that it was learnt from, as many as there are. It prints of each row how
+    likely its label is, and what each column added to the log-odds; of a row without any of them it abstains.
     """
     pack = pack_at(name, packs)
     match pack.manifest.task:
@@ -56,8 +61,12 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
             rows = _text_rows(pack, file, packs)
         case "device-anomaly":
             rows = _device_rows(pack, file)
+        case "odds":
+            rows = _odds_rows(pack, file)
         case task:
-            raise InputInvalid(f"{name} is a pack for {task}, which scores no files; name one for text or devices.")
+            raise InputInvalid(
+                f"{name} is a pack for {task}, which scores no files; name one for text, devices or odds."
+            )
     for row, plain in rows:
         print_row(row, plain, as_json)
 
@@ -208,3 +217,32 @@ def _device_row(
         why = ", ".join(name for name, _ in reasons)
         plain = f"{plain} {anomaly.label}: {line.values[sensor]:g}, usually {usual:.4g} ({why})"
     return row, plain
+
+
+# ---- packs for odds ----------------------------------------------------------------------------------------------
+
+
+def _odds_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """For every row what is printed of it: as an object, and for people."""
+    from models.runtime import load
+    from models.tasks.odds import Odds
+
+    odds = Odds(load(pack))
+    rows = read_table(file)
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        for (line, _), score in zip(some, odds.score([cells for _, cells in some]), strict=True):
+            row: dict[str, Any] = {"line": line, "pack": odds.name, "version": odds.version}
+            if isinstance(score, str):
+                yield row | {"abstain": score}, f"{line}: abstains: {score}"
+                continue
+            weights = [(name, round(weight, 4)) for name, weight in score.weights if name not in score.unknown]
+            row |= {
+                "labels": [odds.label] if score.probability >= odds.threshold else [],
+                "probabilities": {odds.label: round(score.probability, 6)},
+                "log_odds": round(score.log_odds, 4),
+                "bias": round(score.bias, 4),
+                "weights": weights,
+                "unknown": score.unknown,
+            }
+            why = ", ".join(f"{name} {weight:+.2f}" for name, weight in weights[:WORDS_SHOWN])
+            yield row, f"{line}: {odds.label} {score.probability:.2f} ({why})"

@@ -7,10 +7,12 @@ import msgspec
 
 from models.errors import InputInvalid
 from models.pack import Pack
+from models.train import churn_odds, deal_odds, odds, renewal_odds
 from models.train.judging import AS_HEARD, SET, SPLIT, Figures, measure
 from models.train.labelled import is_test, read_heard, read_turns
 
 TYPED_TARGET, HEARD_TARGET = 0.92, 0.85
+ODDS = {recipe.name: recipe for recipe in (deal_odds.RECIPE, renewal_odds.RECIPE, churn_odds.RECIPE)}
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +32,8 @@ def evaluate(pack: Pack, data: Path | None) -> Iterator[Measured]:
     match pack.manifest.task:
         case "text-labels":
             yield from _text(pack)
+        case "odds" if pack.manifest.name in ODDS:
+            yield from _odds(pack, data)
         case task:
             raise InputInvalid(f"{pack.manifest.name} is a pack for {task}, which is not measured here.")
 
@@ -53,6 +57,19 @@ def _text(pack: Pack) -> Iterator[Measured]:
             where = f"{SET}, {AS_HEARD}, {language}, {len(spoken)} turns"
             yield _against(name, where, "macro-F1", figures.macro_f1_by_language[language], HEARD_TARGET)
     yield from _more(name, typed)
+
+
+def _odds(pack: Pack, data: Path | None) -> Iterator[Measured]:
+    if data is None:
+        return
+    recipe = ODDS[pack.manifest.name]
+    _, tested = recipe.read(data)
+    where = f"{recipe.source.name}, {recipe.split}, {len(tested.rows)} rows"
+    for metric, value in odds.figures(odds.measure(pack.folder, tested)):
+        if metric == "AUC" and recipe.target is not None:
+            yield _against(pack.manifest.name, where, metric, value, recipe.target)
+        else:
+            yield Measured(pack=pack.manifest.name, set=where, metric=metric, value=round(value, 4))
 
 
 def _more(name: str, typed: Figures) -> Iterator[Measured]:

@@ -87,11 +87,11 @@ def measure(folder: Path, turns: Sequence[Turn]) -> Figures:
         },
         f1=dict(zip(LABELS, f1.tolist(), strict=True)),
         safety_precision=at_recall(probabilities[:, SAFETY], truth[:, SAFETY])[0],
-        calibration_error=_calibration_error(probabilities.ravel(), truth.ravel()),
+        calibration_error=calibration_error(probabilities.ravel(), truth.ravel()),
     )
 
 
-def _calibration_error(probability: Scores, truth: Truth, bins: int = 10) -> float:
+def calibration_error(probability: Scores, truth: Truth, bins: int = 10) -> float:
     """The expected calibration error over bins of equal mass (Nixon et al., 2019)."""
     order = np.argsort(probability, kind="stable")
     parts = np.array_split(order, bins)
