@@ -9,6 +9,7 @@ from models.errors import ModelError
 from models.pack import read_pack
 from models.selftest import run_self_test
 from models.tasks.device_anomaly import DeviceAnomaly
+from models.tasks.device_rul import DeviceRul
 from models.tasks.text_labels import TextLabels
 
 
@@ -22,6 +23,8 @@ def open_pack(folder: Path) -> None:
             TextLabels(model.pack).open()
         case "device-anomaly":
             DeviceAnomaly(model)
+        case "device-rul":
+            DeviceRul(model)
 
 
 if __name__ == "__main__":

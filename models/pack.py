@@ -16,7 +16,7 @@ from models.errors import PackInvalid, PackMissing
 
 MANIFEST = "pack.toml"
 MOST_MANIFEST_BYTES = 4 << 20
-Task = Literal["speech", "text-labels", "device-anomaly"]
+Task = Literal["speech", "text-labels", "device-anomaly", "device-rul"]
 Runtime = Literal["onnx", "litert", "vosk"]
 
 

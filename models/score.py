@@ -42,6 +42,9 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
 
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
     anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
+
+    A pack for machines' lives reads `unit`, `cycle` and the sensors. It prints of each line how many cycles its unit has
+    left, between which bounds, and what each sensor took or gave of them; or why it abstains.
     """
     pack = pack_at(name, packs)
     match pack.manifest.task:
@@ -49,6 +52,10 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
             rows = _text_rows(pack, file)
         case "device-anomaly":
             rows = _device_rows(pack, file)
+        case "device-rul":
+            from models.score_lives import life_rows
+
+            rows = life_rows(pack, file)
         case task:
             raise InputInvalid(f"{name} is a pack for {task}, which scores no files; name one for text or devices.")
     for row, plain in rows:

@@ -11,6 +11,7 @@ from models.train.judging import AS_HEARD, SET, SPLIT, Figures, measure
 from models.train.labelled import is_test, read_heard, read_turns
 
 TYPED_TARGET, HEARD_TARGET = 0.92, 0.85
+RMSE_TARGET = 12.5  # cycles, cap 125
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,8 @@ def evaluate(pack: Pack, data: Path | None) -> Iterator[Measured]:
     match pack.manifest.task:
         case "text-labels":
             yield from _text(pack)
+        case "device-rul":
+            yield from _lives(pack, data)
         case task:
             raise InputInvalid(f"{pack.manifest.name} is a pack for {task}, which is not measured here.")
 
@@ -53,6 +56,24 @@ def _text(pack: Pack) -> Iterator[Measured]:
             where = f"{SET}, {AS_HEARD}, {language}, {len(spoken)} turns"
             yield _against(name, where, "macro-F1", figures.macro_f1_by_language[language], HEARD_TARGET)
     yield from _more(name, typed)
+
+
+def _lives(pack: Pack, data: Path | None) -> Iterator[Measured]:
+    from models.train.device_rul import measure, predictor
+    from models.train.turbofans import read_cut
+
+    if data is None:
+        raise InputInvalid(f"{pack.manifest.name} is measured on public sets; name their folder with --data.")
+    for one in measure(predictor(pack.folder), read_cut(data)):
+        where = f"{one.set}, {one.split}, {one.samples} engines"
+        yield Measured(
+            pack=pack.manifest.name,
+            set=where,
+            metric=one.metric,
+            value=one.value,
+            target=RMSE_TARGET if one.metric.startswith("RMSE") else None,
+            ok=one.value <= RMSE_TARGET if one.metric.startswith("RMSE") else None,
+        )
 
 
 def _more(name: str, typed: Figures) -> Iterator[Measured]:
