@@ -43,8 +43,8 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
     anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
 
-    A pack for machines' lives reads `unit`, `cycle` and the sensors. It prints of each line how many cycles its unit has
-    left, between which bounds, and what each sensor took or gave of them; or why it abstains.
+    A pack for machines' lives reads `unit`, `cycle` and the sensors. It prints of each line how many cycles its unit
+    has left, between which bounds, and what each sensor took or gave of them; or why it abstains.
     """
     pack = pack_at(name, packs)
     match pack.manifest.task:

@@ -17,7 +17,10 @@ _UNIT = ("unit", "unitnumber", "unitnr", "unitid", "engine", "engineid", "machin
 _CYCLE = ("cycle", "cycles", "timecycles", "timeincycles", "timecycle", "time")
 _SENSOR = re.compile(r"(?:s|sm|sensor|sensormeasurement|sensormeasure)0*([1-9]\d?)")
 # The names of the simulator's own quantities, in the order of its 21 sensors.
-_SYMBOLS = "t2 t24 t30 t50 p2 p15 p30 nf nc epr ps30 phi nrf nrc bpr farb htbleed nfdmd pcnfrdmd w31 w32".split()
+_SYMBOLS = (
+    *("t2", "t24", "t30", "t50", "p2", "p15", "p30", "nf", "nc", "epr", "ps30", "phi", "nrf", "nrc", "bpr", "farb"),
+    *("htbleed", "nfdmd", "pcnfrdmd", "w31", "w32"),
+)
 
 
 class UnitLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +42,9 @@ def read_unit_log(file: Path, sensors: Sequence[str]) -> Iterator[UnitLine]:
     """
     counted: dict[str, int] = {}
     for number, fields in _rows(file):
-        named = {_canonical(name): value for name, value in reversed(fields.items())}  # of two alike the first counts
+        named = {
+            _canonical(name): value for name, value in reversed(list(fields.items()))
+        }  # of two alike the first counts
         unit = str(named.get("unit") or file.stem).strip()
         counted[unit] = counted.get(unit, 0) + 1
         yield _line(number, unit, named.get("cycle", counted[unit]), named, sensors)

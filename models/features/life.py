@@ -37,8 +37,8 @@ class UnitLife:
         self._weights = np.zeros((len(SPANS), 1))
 
     def update(self, cycle: float, values: Sequence[float]) -> NDArray[np.float32]:
-        """The features [len(FEATURES)] of the machine after one more reading: finite `values` of SENSORS, in their order
-        and units, at a cycle later than the last one.
+        """The features [len(FEATURES)] of the machine after one more reading: finite `values` of SENSORS, in their
+        order and units, at a cycle later than the last one.
 
         Of each sensor: the mean over the last cycles, less and less of the old (a span of 4); that less the one of span
         12; that less the one of span 36; and that less the mean of the machine's first 20 readings. Of the age: the

@@ -1,6 +1,6 @@
 """The network of the pack `device-rul` as models: in ONNX, and the same in TFLite's format with one layer in 8 bits.
 
-Both put out the life left with its bounds, what each cause took or gave, and how far the inputs are from what was learnt.
+Both put out the life left with its bounds, what each cause took or gave, and how far the inputs are from good order.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,8 @@ class Network:
 
     def inputs(self, features: Rows) -> Rows:
         """What enters the layer: deviations from a machine in good order, which is 0."""
-        return np.clip((features - self.centre) * self.scale, -CLIP, CLIP)
+        inputs: Rows = np.clip((features - self.centre) * self.scale, -CLIP, CLIP)
+        return inputs
 
     def active(self, features: Rows) -> Rows:
         """What comes out of the layer [n, units]."""

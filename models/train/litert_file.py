@@ -1,7 +1,7 @@
 """Writes models in TFLite's format without TensorFlow: rows of numbers through layers, in float or in 8 bits.
 
-After the schema of TensorFlow Lite, version 3, and its specification of 8-bit quantisation: activations with a step and a
-zero of their own, weights with a step for each unit of a layer and 0 at zero, biases in 32 bits.
+After the schema of TensorFlow Lite, version 3, and its specification of 8-bit quantisation: activations with a step and
+a zero of their own, weights with a step for each unit of a layer and 0 at zero, biases in 32 bits.
 """
 
 from collections.abc import Sequence
@@ -121,12 +121,12 @@ class Graph:
     def at_least(self, of: Tensor, least: float) -> Tensor:
         """Each number, or `least` where it is smaller."""
         options = (schema.MaximumMinimumOptionsT(), Options.MaximumMinimumOptions)
-        return self._by_number(Operator.MAXIMUM, of, np.float32(least), *options)
+        return self._by_number(Operator.MAXIMUM, of, np.array(least), *options)
 
     def at_most(self, of: Tensor, most: float) -> Tensor:
         """Each number, or `most` where it is larger."""
         options = (schema.MaximumMinimumOptionsT(), Options.MaximumMinimumOptions)
-        return self._by_number(Operator.MINIMUM, of, np.float32(most), *options)
+        return self._by_number(Operator.MINIMUM, of, np.array(most), *options)
 
     def positive(self, of: Tensor) -> Tensor:
         """Each number, or 0 where it is negative."""

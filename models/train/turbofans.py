@@ -31,7 +31,8 @@ class Engine:
 
     def life(self) -> NDArray[np.float32]:
         """The cycles left [n] after each reading."""
-        return (self.cycles[-1] - self.cycles + self.left).astype(np.float32)
+        life: NDArray[np.float32] = (self.cycles[-1] - self.cycles + self.left).astype(np.float32)
+        return life
 
 
 def read_failed(data: Path) -> list[Engine]:
