@@ -33,7 +33,7 @@ from models.unit_log import UnitLine, read_unit_log
 SHIPPED = Path(packs.__path__[0])
 NAMES = ("device-rul", "device-rul-litert")
 WEAR = dict(zip(SENSORS, (1, 1, 1, -1, 1, 1, 1, -1, 1, 1, 1, 1, -1, -1), strict=True))  # which way each goes
-STEPS = 1.0  # cycles, to which 8 bits of one layer are true
+STEPS = 2.0  # cycles, to which 8 bits of one layer are true
 
 Rows = NDArray[np.float32]
 
@@ -86,7 +86,9 @@ def test_an_engine_has_less_and_less_life_as_it_wears(shipped: DeviceRul, engine
     assert lives[60].cycles > lives[150].cycles > lives[199].cycles
 
 
-def test_the_bounds_hold_the_value_and_stay_between_nothing_and_the_cap(shipped: DeviceRul, engine: Rows) -> None:
+def test_the_bounds_hold_the_value_and_stay_between_nothing_and_the_cap(
+    shipped: DeviceRul, engine: NDArray[np.float64]
+) -> None:
     for life in shipped.predict(features_of(engine)):
         assert 0 <= life.low <= life.cycles <= life.high <= CAP
 
@@ -108,11 +110,12 @@ def test_of_a_worn_engine_the_sensors_took_most_of_its_life(shipped: DeviceRul, 
 
 
 def test_both_runtimes_say_the_same(engine: NDArray[np.float64]) -> None:
-    said = [
-        [life.cycles for life in DeviceRul(load(read_pack(SHIPPED / name))).predict(features_of(engine)[BEGINNING:])]
+    features = features_of(engine)[BEGINNING:]
+    onnx_said, litert_said = (
+        np.array([life.cycles for life in DeviceRul(load(read_pack(SHIPPED / name))).predict(features)])
         for name in NAMES
-    ]
-    assert np.sqrt(np.mean(np.subtract(*said) ** 2)) < 3
+    )
+    assert np.sqrt(np.mean((onnx_said - litert_said) ** 2)) < 3
 
 
 def test_lives_do_not_depend_on_the_batch(shipped: DeviceRul, engine: NDArray[np.float64]) -> None:
@@ -174,7 +177,7 @@ def test_units_whose_lines_are_mixed_are_told_apart(tmp_path: Path, engine: NDAr
     mixed = tmp_path / "mixed.csv"
     lines, others = one.read_text().splitlines(), other.read_text().splitlines()[1:]
     mixed.write_text("\n".join([lines[0], *(line for pair in zip(lines[1:101], others, strict=True) for line in pair)]))
-    last = {row["unit"]: row["rul"] for row in scored(mixed)}
+    last = {row["unit"]: row["rul"] for row in scored(mixed) if "rul" in row}
     assert last == {"a": scored(one)[99]["rul"], "b": scored(other)[99]["rul"]}
 
 
@@ -238,10 +241,13 @@ def test_what_is_no_log_is_refused_with_its_name(tmp_path: Path, name: str, text
         scored(file)
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["unit", "cycle", *SENSORS]), st.text() | st.floats() | st.none())))
-def test_no_line_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
+@given(st.lists(st.tuples(*[st.text(max_size=4) | st.floats() | st.none()] * 3), max_size=4))
+def test_no_line_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]]) -> None:
     file = tmp_path_factory.mktemp("log") / "log.jsonl"
-    file.write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
+    sound = dict.fromkeys(SENSORS, 1.0)
+    file.write_bytes(
+        b"\n".join(msgspec.json.encode(sound | {"unit": unit, "cycle": at, "s7": value}) for unit, at, value in rows)
+    )
     lines: Iterator[UnitLine] = read_unit_log(file, SENSORS)
     for line in lines:
         assert bool(line.problem) != (len(line.values) == len(SENSORS))
