@@ -14,7 +14,7 @@ from models.errors import InputInvalid
 
 LARGEST = 1e9  # of a number that a sensor can mean; squares of larger ones leave what the model computes in
 _UNIT = ("unit", "unitnumber", "unitnr", "unitid", "engine", "engineid", "machine", "device", "id")
-_CYCLE = ("cycle", "cycles", "timecycles", "timeincycles", "timecycle", "time")
+_CYCLE = ("cycle", "cycles", "timecycles", "timeincycles", "timecycle")
 _SENSOR = re.compile(r"(?:s|sm|sensor|sensormeasurement|sensormeasure)0*([1-9]\d?)")
 # The names of the simulator's own quantities, in the order of its 21 sensors.
 _SYMBOLS = (
@@ -37,8 +37,9 @@ def read_unit_log(file: Path, sensors: Sequence[str]) -> Iterator[UnitLine]:
     """The lines of a CSV file with a header (*.csv), or of JSON lines: `unit`, `cycle`, and `sensors` as s1 to s21.
 
     Case, blanks, dashes and underscores in names do not count; sensor_2, sensor_measurement_2 and T24 are s2 too.
-    Columns that are not asked for are passed over. Without `unit` all lines are of one, named after the file; without
-    `cycle` a unit's lines are counted. Raises InputInvalid when the file is neither CSV nor JSON lines.
+    Columns that are not asked for are passed over. Without `unit` all lines are of one, named after the file. Without
+    `cycle` it is `time` if that is such a number, else a unit's lines are counted. Raises InputInvalid when the file is
+    neither CSV nor JSON lines.
     """
     counted: dict[str, int] = {}
     for number, fields in _rows(file):
@@ -47,7 +48,8 @@ def read_unit_log(file: Path, sensors: Sequence[str]) -> Iterator[UnitLine]:
         }  # of two alike the first counts
         unit = str(named.get("unit") or file.stem).strip()
         counted[unit] = counted.get(unit, 0) + 1
-        yield _line(number, unit, named.get("cycle", counted[unit]), named, sensors)
+        time = _number(named.get("time"))
+        yield _line(number, unit, named.get("cycle", counted[unit] if time is None else time), named, sensors)
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

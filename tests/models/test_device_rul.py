@@ -196,6 +196,21 @@ def test_json_lines_and_other_names_mean_the_same(tmp_path: Path, engine: NDArra
     assert [row.get("rul") for row in scored(file)] == said
 
 
+@pytest.mark.parametrize("names", [["time"], ["date"], ["time", "cycle"]])
+def test_without_cycles_a_number_as_time_counts_and_without_that_the_lines(
+    tmp_path: Path, engine: NDArray[np.float64], names: list[str]
+) -> None:
+    said = [row.get("rul") for row in scored(write_log(tmp_path / "log.csv", engine[:40]))]
+    of_name = {"time": 0 if "cycle" in names else 1, "date": 0, "cycle": 1}
+    rows = [
+        [*(("2026-03-12T06:00:00Z", cycle)[of_name[name]] for name in names), *values]
+        for cycle, values in enumerate(engine[:40].tolist(), 1)
+    ]
+    file = tmp_path / "other.csv"
+    file.write_text("\n".join(",".join(map(str, row)) for row in [[*names, *SENSORS], *rows]))
+    assert [row.get("rul") for row in scored(file)] == said
+
+
 @pytest.mark.parametrize("cell", ["nan", "inf", "-inf", "", "much", "1e300", "1" * 400])
 def test_a_cell_that_is_no_number_costs_its_line_alone(tmp_path: Path, engine: NDArray[np.float64], cell: str) -> None:
     file = write_log(tmp_path / "log.csv", engine[:40])
