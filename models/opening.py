@@ -12,6 +12,7 @@ from models.selftest import run_self_test
 from models.store import default_packs
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.odds import Odds
+from models.tasks.device_rul import DeviceRul
 from models.tasks.text_labels import TextLabels
 
 
@@ -34,6 +35,8 @@ def open_pack(folder: Path, *packs: Path) -> None:
             DeviceAnomaly(model)
         case "odds":
             Odds(model)
+        case "device-rul":
+            DeviceRul(model)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,9 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
 
     A pack for odds reads the columns or keys that it was learnt from, as many as there are. It prints of each row how
     likely its label is, and what each column added to the log-odds; of a row without any of them it abstains.
+
+    A pack for machines' lives reads `unit`, `cycle` and the sensors. It prints of each line how many cycles its unit
+    has left, between which bounds, and what each sensor took or gave of them; or why it abstains.
     """
     pack = pack_at(name, packs)
     match pack.manifest.task:
@@ -63,9 +66,13 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
             rows = _device_rows(pack, file)
         case "odds":
             rows = _odds_rows(pack, file)
+        case "device-rul":
+            from models.score_lives import life_rows
+
+            rows = life_rows(pack, file)
         case task:
             raise InputInvalid(
-                f"{name} is a pack for {task}, which scores no files; name one for text, devices or odds."
+                f"{name} is a pack for {task}, which scores no files; name one for text, devices, lives or odds."
             )
     for row, plain in rows:
         print_row(row, plain, as_json)

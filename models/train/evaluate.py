@@ -13,6 +13,7 @@ from models.train.labelled import is_test, read_heard, read_turns
 
 TYPED_TARGET, HEARD_TARGET = 0.92, 0.85
 ODDS = {recipe.name: recipe for recipe in (deal_odds.RECIPE, renewal_odds.RECIPE, churn_odds.RECIPE)}
+RMSE_TARGET = 12.5  # cycles, cap 125
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,8 @@ def evaluate(pack: Pack, data: Path | None) -> Iterator[Measured]:
             yield from _text(pack)
         case "odds" if pack.manifest.name in ODDS:
             yield from _odds(pack, data)
+        case "device-rul":
+            yield from _lives(pack, data)
         case task:
             raise InputInvalid(f"{pack.manifest.name} is a pack for {task}, which is not measured here.")
 
@@ -70,6 +73,22 @@ def _odds(pack: Pack, data: Path | None) -> Iterator[Measured]:
             yield _against(pack.manifest.name, where, metric, value, recipe.target)
         else:
             yield Measured(pack=pack.manifest.name, set=where, metric=metric, value=round(value, 4))
+def _lives(pack: Pack, data: Path | None) -> Iterator[Measured]:
+    from models.train.device_rul import measure, predictor
+    from models.train.turbofans import read_cut
+
+    if data is None:
+        raise InputInvalid(f"{pack.manifest.name} is measured on public sets; name their folder with --data.")
+    for one in measure(predictor(pack.folder), read_cut(data)):
+        where = f"{one.set}, {one.split}, {one.samples} engines"
+        yield Measured(
+            pack=pack.manifest.name,
+            set=where,
+            metric=one.metric,
+            value=one.value,
+            target=RMSE_TARGET if one.metric.startswith("RMSE") else None,
+            ok=one.value <= RMSE_TARGET if one.metric.startswith("RMSE") else None,
+        )
 
 
 def _more(name: str, typed: Figures) -> Iterator[Measured]:
