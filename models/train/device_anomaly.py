@@ -22,14 +22,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries no types
 
-from models.features.windows import FEATURES, SensorWindows
+from models.features.windows import FEATURES
 from models.pack import Manifest, Metric, Source, Tensor, read_pack
 from models.runtime import load
 from models.tasks.device_anomaly import INPUT, PROBABILITY, WEIGHTS, DeviceAnomaly
 from models.train.packing import key_option, write_pack
 from models.train.quantize import quantize_layers
 from models.train.recorded import SKAB_LEARNT, Bench, Watched, read_nab, read_skab
-from models.train.series import Floats, Ints, Series, made, with_fault
+from models.train.series import Floats, Series, made, with_fault
+from models.train.windowed import Rows, features_of
 
 OUT = Path(__file__).parents[1] / "packs" / "device-anomaly"
 LABEL = "device_anomaly"
@@ -58,7 +59,6 @@ FALSE_EPISODES = 5.0  # in 10,000 normal readings, at the threshold
 PROBATION = 0.15  # of a NAB series, which its protocol does not judge
 DAY_US = 86_400_000_000
 
-Rows = NDArray[np.float32]
 Truth = NDArray[np.bool_]
 Scorer = Callable[[Rows], NDArray[np.float32]]
 Figures = dict[str, tuple[Any, int]]  # by name a figure and the number of samples it stands on
@@ -128,23 +128,6 @@ def main(data: Path | None, out: Path, key: Path | None) -> None:
 def with_windows(series: Sequence[Series]) -> list[tuple[Series, Rows]]:
     """Each series with the features of its readings [n, len(FEATURES)]."""
     return list(zip(series, features_of([(one.at_us, one.values) for one in series]), strict=True))
-
-
-def features_of(readings: Sequence[tuple[Ints, Floats]]) -> list[Rows]:
-    """The features of several sensors' readings, as the device makes them; all sensors are read in step."""
-    longest_first = sorted(range(len(readings)), key=lambda place: -len(readings[place][1]))
-    lengths = np.array([len(readings[place][1]) for place in longest_first])
-    times = np.zeros((lengths.max(initial=0), len(readings)), np.int64)
-    values = np.zeros(times.shape)
-    for slot, place in enumerate(longest_first):
-        times[: lengths[slot], slot], values[: lengths[slot], slot] = readings[place]
-    features = np.empty((*times.shape, len(FEATURES)), np.float32)
-    windows = SensorWindows(limit=max(len(readings), 1))
-    for turn in range(len(times)):
-        slots = np.arange(np.count_nonzero(lengths > turn))
-        features[turn, slots], _ = windows.update(slots, times[turn, slots], values[turn, slots])
-    made_of = {place: features[: lengths[slot], slot].copy() for slot, place in enumerate(longest_first)}
-    return [made_of[place] for place in range(len(readings))]
 
 
 def _with_faults(watched: Sequence[Watched]) -> list[Series]:

@@ -7,6 +7,7 @@ import msgspec
 
 from models.errors import InputInvalid
 from models.pack import Pack
+from models.train import evaluate_device_anomaly
 from models.train.judging import AS_HEARD, SET, SPLIT, Figures, measure
 from models.train.labelled import is_test, read_heard, read_turns
 
@@ -30,6 +31,9 @@ def evaluate(pack: Pack, data: Path | None) -> Iterator[Measured]:
     match pack.manifest.task:
         case "text-labels":
             yield from _text(pack)
+        case "device-anomaly":
+            if data is not None:
+                yield from _devices(pack, data)
         case task:
             raise InputInvalid(f"{pack.manifest.name} is a pack for {task}, which is not measured here.")
 
@@ -67,3 +71,15 @@ def _more(name: str, typed: Figures) -> Iterator[Measured]:
 
 def _against(pack: str, where: str, metric: str, value: float, least: float) -> Measured:
     return Measured(pack=pack, set=where, metric=metric, value=round(value, 4), target=least, ok=value >= least)
+
+
+def _devices(pack: Pack, data: Path) -> Iterator[Measured]:
+    for figure in evaluate_device_anomaly.evaluate(pack, data):
+        yield Measured(
+            pack=pack.manifest.name,
+            set=figure.set,
+            metric=figure.metric,
+            value=round(figure.value, 4),
+            target=figure.target,
+            ok=figure.ok,
+        )
