@@ -157,6 +157,7 @@ class DeviceWindows:
         if not finite.all():
             slots, values, place, at_us = slots[finite], values[finite], place[finite], at_us[finite]
             sensors, part = [sensor for sensor, taken in zip(sensors, finite, strict=True) if taken], part[finite]
+            machine[np.bincount(place, minlength=len(groups)) == 0] = -np.inf  # an event without a row says nothing
         features, usual = self._windows.update(slots, at_us, values)
         return Windows(place, sensors, values, usual, features, part, machine)
 

@@ -3,8 +3,8 @@
     python -m models.train.choose_machine
 
 From where it begins it goes through the constants, one or a few at a time, tries all combinations of some values and
-keeps the one with the best F1 of rows over all machines, until a whole round changes nothing. Prints what it tried (F1,
-false and missing alarm rate), how the choice does on machines that it was not chosen on, and the constants to write.
+keeps the one with the best F1 of rows over all machines. Prints what it tried (F1, false and missing alarm rate), how
+the choice does on machines that it was not chosen on, and the constants to write.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ STEPS: tuple[dict[str, tuple[float, ...]], ...] = (
     {"furthest": (3.0, 4.0, 6.0, 10.0)},
     {"rare": (0.95, 0.99, 1.0), "above": (1.5, 2.0, 3.0, 4.5)},
 )
-ROUNDS = 3
 CALM = 20  # rows without alarm that end an episode of alarms
 
 
@@ -45,17 +44,13 @@ class Judged:
 def main() -> None:
     """Print the grid, what the choice is worth, and the constants."""
     machines = made_machines(*TO_CHOOSE)
-    chosen, before = BEGIN, None
-    for _ in range(ROUNDS):
-        if chosen == before:
-            break
-        before = chosen
-        for step in STEPS:
-            tried = [replace(chosen, **dict(zip(step, values, strict=True))) for values in product(*step.values())]
-            rates = [rates_of(list(judged(machines, one))) for one in tried]
-            for one, its in zip(tried, rates, strict=True):
-                click.echo(f"{' '.join(f'{name} {getattr(one, name):g}' for name in step)}: {_shown(its)}")
-            chosen = tried[int(np.argmax([f1 for f1, *_ in rates]))]
+    chosen = BEGIN
+    for step in STEPS:
+        tried = [replace(chosen, **dict(zip(step, values, strict=True))) for values in product(*step.values())]
+        rates = [rates_of(list(judged(machines, one))) for one in tried]
+        for one, its in zip(tried, rates, strict=True):
+            click.echo(f"{' '.join(f'{name} {getattr(one, name):g}' for name in step)}: {_shown(its)}")
+        chosen = tried[int(np.argmax([f1 for f1, *_ in rates]))]
     click.echo(f"on the machines it was chosen on: {_shown(rates_of(list(judged(machines, chosen))))}")
     tests = list(judged(made_machines(*TO_TEST), chosen))
     click.echo(f"on others: {_shown(rates_of(tests))}")

@@ -111,8 +111,8 @@ def _noise(r: Generator, still: Floats) -> Floats:
     shown = np.maximum(still[:UNDISTURBED].std(axis=0), 0.003 * np.abs(still).mean(axis=0))
     size = shown * 10 ** r.uniform(-1, 0.5, count)
     noise = r.normal(size=(n, count))
-    for column in np.flatnonzero(r.random(count) < 0.25).tolist():
-        noise[:, column] = r.standard_t(4, n) / np.sqrt(2)
+    heavy = np.flatnonzero(r.random(count) < 0.25)
+    noise[:, heavy] = r.standard_t(4, size=(n, len(heavy))) / np.sqrt(2)
     for column in np.flatnonzero(r.random(count) < 0.4).tolist():
         noise[:, column] = relaxing(r, n, r.uniform(0.03, 0.6))
     hiss: Floats = noise * size
