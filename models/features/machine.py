@@ -44,7 +44,7 @@ class Constants(msgspec.Struct, frozen=True):
     followed: float  # rows, in which normal follows the machine while there is no alarm
 
 
-CHOSEN = Constants(smooth=12.0, lasting=5.0, furthest=6.0, few=300.0, least=1e-2, rare=0.99, above=3.0, followed=200.0)
+CHOSEN = Constants(smooth=12.0, lasting=5.0, furthest=6.0, few=100.0, least=1e-2, rare=0.99, above=3.0, followed=200.0)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

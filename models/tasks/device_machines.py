@@ -2,7 +2,7 @@
 becomes a few arrays.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ from models.features.machine import Machines
 
 SENSORS = 16_000  # of all machines together; one takes 3 kB while its machine is learnt, some 300 bytes after
 WIDEST = 32  # sensors of a machine: 400 rows tell nothing of how more hang together
+SILENT = 10_000  # batches, after which a machine may give up its place
 LEAST = 1e-7  # probability
 GIVEN_UP = 0.02  # of the sensors at once, so that making room is rare
 
@@ -25,8 +26,9 @@ Ints = NDArray[np.int64]
 class DeviceMachines:
     """All machines of a site.
 
-    Machines of at most `sensors` sensors in all are watched. When more come, those that have been silent for longest
-    give up their places; should one of them speak again, it is new. Rows of one sensor, or of more than WIDEST, are no
+    Machines of at most `sensors` sensors in all are watched. When more come, those that have been silent for long give
+    up their places; should one of them speak again, it is new. While all speak the others are not watched: were they
+    to take turns, none would ever be known. Rows of one sensor, or of more than WIDEST, are no
     machine's.
     """
 
@@ -51,10 +53,9 @@ class DeviceMachines:
         (-inf where nothing is known), and of each reading what it added to them.
         """
         self._batch += 1
-        heard = set(names)
-        fresh = [name for name in heard if name not in self._slots and 2 <= len(name[1]) <= WIDEST]
+        fresh = [name for name in set(names) if name not in self._slots and 2 <= len(name[1]) <= WIDEST]
         if fresh:
-            self._admit(sorted(fresh), heard)
+            self._admit(sorted(fresh))
         widths = np.array([len(sensors) for _, sensors in names], np.int64)
         slots = np.array([self._slots.get(name, -1) for name in names], np.int64)
         first = np.cumsum(widths) - widths
@@ -93,32 +94,29 @@ class DeviceMachines:
         self._spoke, self._batch = {width: np.zeros(count, np.int64) for width, count in counts.items()}, 0
         self._taken = sum(len(sensors) for _, sensors in self._slots)
 
-    def _admit(self, fresh: Sequence[Name], needed: Container[Name]) -> None:
-        """Give places to these machines, as far as there is room beside those that are `needed` too."""
+    def _admit(self, fresh: Sequence[Name]) -> None:
+        """Give places to these machines, as far as there is room beside those that still speak."""
         lacking = self._taken + sum(len(sensors) for _, sensors in fresh) - self._limit
         if lacking > 0:
-            self._make_room(max(lacking, int(GIVEN_UP * self._limit)), needed)
+            self._make_room(max(lacking, int(GIVEN_UP * self._limit)))
         for name in fresh:
             width = len(name[1])
             if self._taken + width > self._limit:
                 continue
             if width not in self._machines:
-                self._machines[width], self._free[width], self._spoke[width] = (
-                    Machines(width),
-                    [],
-                    np.zeros(0, np.int64),
-                )
+                self._machines[width], self._free[width] = Machines(width), []
+                self._spoke[width] = np.zeros(0, np.int64)
             if not self._free[width]:
                 have = len(self._spoke[width])
                 self._free[width] = list(range(have, 2 * have + 1))
                 self._spoke[width] = np.concatenate([self._spoke[width], np.zeros(have + 1, np.int64)])
-            self._slots[name] = self._free[width].pop()
+            slot = self._slots[name] = self._free[width].pop()
+            self._spoke[width][slot] = self._batch
             self._taken += width
 
-    def _make_room(self, sensors: int, needed: Container[Name]) -> None:
-        silent = [name for name in self._slots if name not in needed]
-        silent.sort(key=lambda name: int(self._spoke[len(name[1])][self._slots[name]]))
-        for name in silent:
+    def _make_room(self, sensors: int) -> None:
+        spoke = {name: int(self._spoke[len(name[1])][slot]) for name, slot in self._slots.items()}
+        for name in sorted((one for one in spoke if self._batch - spoke[one] > SILENT), key=spoke.__getitem__):
             if sensors <= 0:
                 break
             width, slot = len(name[1]), self._slots.pop(name)

@@ -14,6 +14,7 @@ from models.features.course import STEEPNESS, Course
 from models.features.machine import CHOSEN as OF_MACHINES
 from models.features.machine import LEARNT, RELEARN, Machines
 from models.features.machine import STEEPNESS as OF_EVIDENCE
+from models.tasks import device_machines
 from models.tasks.device_machines import DeviceMachines
 from models.tasks.device_watch import DeviceWatch
 from models.train.choose_course import distances, means, odd
@@ -109,7 +110,9 @@ def test_what_was_kept_by_another_version_or_is_damaged_is_refused() -> None:
         DeviceMachines().restore(b"x")
 
 
-def test_devices_are_machines_of_their_own_and_those_silent_for_longest_make_room() -> None:
+def test_devices_are_machines_of_their_own_and_those_silent_for_long_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     names = [(f"pump-{number}", SENSORS) for number in range(5)]
     machines = DeviceMachines(sensors=12)
     for turn in range(LEARNT + 1):
@@ -118,6 +121,11 @@ def test_devices_are_machines_of_their_own_and_those_silent_for_longest_make_roo
     assert np.isfinite(odds[0])
     assert np.isneginf(odds[1]), "one sensor is no machine"
     assert parts[3] == 0
+    machines.update(names[3:], rows(2).ravel())
+    assert np.isfinite(machines.update([names[0]], rows(1)[0])[0][0]), "those that speak keep their places"
+    monkeypatch.setattr(device_machines, "SILENT", 1)
+    for name in names[1:4]:
+        machines.update([name], rows(1)[0])
     machines.update(names[3:], rows(2).ravel())
     assert len(machines) == 4
     restored = DeviceMachines(sensors=12)
