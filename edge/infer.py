@@ -96,13 +96,13 @@ def of_reading(
     pack: DeviceAnomaly,
     signal: Signal,
     probability: float,
-    features: NDArray[np.float32],
+    weights: Sequence[tuple[str, float]],
     sensor: str,
     value: float,
     usual: float,
 ) -> Prediction:
-    """What a pack says of one reading as a prediction, with the sensor and the features that weighed most."""
-    weights = [(name, round(weight, 4)) for name, weight in pack.explain(features) if weight > 0][:WEIGHTS_SHOWN]
+    """What is said of one reading as a pack's prediction, with the sensor and the features of it, or the sensors of its
+    machine, that weighed most: `weights` are theirs, the largest first."""
     return Prediction(
         at=signal.at,
         signal_id=signal.id,
@@ -117,7 +117,7 @@ def of_reading(
                 sensor=sensor,
                 value=round(value, 6),
                 usual=round(usual, 6),
-                weights=tuple(weights),
+                weights=tuple((name, round(weight, 4)) for name, weight in weights[:WEIGHTS_SHOWN]),
             ),
         ),
     )

@@ -164,15 +164,20 @@ class Pipeline:
     def _decide_readings(
         self, events: Sequence[Event], windows: Windows, scored: Sequence[tuple[DeviceAnomaly, NDArray[np.float32]]]
     ) -> Conclusions:
-        """What the packs said of a batch, through decide."""
+        """What the packs said of a batch, and its machines where they are louder, through decide."""
         scores = np.full(len(events), np.nan)
         conclusions = _Conclusions()
         for pack, probability in scored:
             rows = windows.loudest(probability, len(events))
-            loudest = np.where(rows >= 0, probability[rows], np.nan)
-            scores = np.fmax(scores, loudest)
-            for place in np.flatnonzero(loudest >= pack.threshold).tolist():
-                self._decide_reading(events[place], pack, windows, place, int(rows[place]), probability, conclusions)
+            of_sensors, of_machines = (
+                np.where(rows >= 0, probability[rows], np.nan),
+                windows.of_machines(pack.threshold),
+            )
+            said = np.fmax(of_sensors, of_machines)
+            scores = np.fmax(scores, said)
+            for place in np.flatnonzero(said >= pack.threshold).tolist():
+                row = int(rows[place]) if of_sensors[place] == said[place] else None
+                self._decide_reading(events[place], pack, windows, place, row, float(said[place]), conclusions)
         return conclusions.made(self._decider, devices=self._device_states(events, scores))
 
     def _decide_reading(
@@ -181,21 +186,25 @@ class Pipeline:
         pack: DeviceAnomaly,
         windows: Windows,
         place: int,
-        row: int,
-        probability: NDArray[np.float32],
+        row: int | None,
+        probability: float,
         conclusions: "_Conclusions",
     ) -> None:
-        """Take an event whose reading (at `row` of the windows) reaches a pack's threshold through decide; only one
-        that begins an episode is recorded."""
+        """Take an event whose reading (at `row` of the windows; None: whose machine) reaches a pack's threshold through
+        decide; only one that begins an episode is recorded."""
         plays = self._decider.begin(event.subject, pack.label, event.at)
         if not plays:
             return
         signal = Signal(at=event.at, event_id=event.id, subject=event.subject, data=windows.of_event(place))
+        if row is None:
+            row, weights = windows.of_machine(place)
+        else:
+            weights = tuple(weight for weight in pack.explain(windows.features[row]) if weight[1] > 0)
         prediction = of_reading(
             pack,
             signal,
-            float(probability[row]),
-            windows.features[row],
+            probability,
+            weights,
             windows.sensor[row],
             float(windows.value[row]),
             float(windows.usual[row]),

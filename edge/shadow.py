@@ -101,10 +101,14 @@ def _of_readings(
 ) -> Shadowed:
     by_shadow = shadow.score(windows.features) if len(windows.features) else by_active
     rows = windows.loudest(np.fmax(by_active / active.threshold, by_shadow / shadow.threshold), len(events))
+    of_machines = windows.of_machines(active.threshold), windows.of_machines(shadow.threshold)
     said = []
     for place in np.flatnonzero(rows >= 0).tolist():
         row, event = int(rows[place]), events[place]
-        probabilities = float(by_active[row]), float(by_shadow[row])
+        probabilities = (
+            float(np.fmax(by_active[row], of_machines[0][place])),
+            float(np.fmax(by_shadow[row], of_machines[1][place])),
+        )
         if probabilities[0] < active.threshold and probabilities[1] < shadow.threshold:
             continue
         said.append(

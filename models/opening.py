@@ -11,8 +11,8 @@ from models.pack import read_pack
 from models.selftest import run_self_test
 from models.store import default_packs
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.tasks.odds import Odds
 from models.tasks.device_rul import DeviceRul
+from models.tasks.odds import Odds
 from models.tasks.text_labels import TextLabels
 
 

@@ -50,7 +50,8 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
     `names` (by kind) and `day` too, if there are any; it prints what it went by, and why a label has no answer.
 
     A pack for devices reads `time`, `device` and a column or key for each sensor. It prints of each line what its most
-    anomalous sensor is and how likely that is; for one that reaches the threshold also what made it so.
+    anomalous sensor is and how likely that is, by itself, by its course if it is a slow one, or among the others of its
+    machine; for one that reaches the threshold also what made it so.
 
     A pack for odds reads the columns or keys that it was learnt from, as many as there are. It prints of each row how
     likely its label is, and what each column added to the log-odds; of a row without any of them it abstains.
@@ -171,8 +172,10 @@ def _device_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]
     from models.features.windows import SensorWindows
     from models.runtime import load
     from models.tasks.device_anomaly import DeviceAnomaly
+    from models.tasks.device_watch import DeviceWatch
 
     anomaly = DeviceAnomaly(load(pack))
+    watch = DeviceWatch(anomaly.threshold)
     windows = SensorWindows()
     slots: dict[tuple[str, str], int] = {}
     lines = read_device_log(file)
@@ -183,18 +186,20 @@ def _device_rows(pack: Pack, file: Path) -> Iterator[tuple[dict[str, Any], str]]
         values = np.array([value for line in some for value in line.values.values()], np.float64)
         features, usual = windows.update(places, at_us, values)
         probability = anomaly.score(features)
+        verdicts = iter(
+            watch.update([(line.device, line.at, line.values) for line in some if line.values], probability)
+        )
         first = 0
         for line in some:
-            end = first + len(line.values)
-            if end > first:
-                worst = first + int(np.argmax(probability[first:end]))
-                weights = anomaly.explain(features[worst]) if probability[worst] >= anomaly.threshold else ()
-                yield _device_row(
-                    anomaly, line, names[worst][1], float(probability[worst]), float(usual[worst]), weights
-                )
-            else:
+            if not line.values:
                 yield _device_row(anomaly, line, "", 0.0, 0.0, ())
-            first = end
+                continue
+            said = next(verdicts)
+            place = first + list(line.values).index(said.sensor)
+            called = said.probability >= anomaly.threshold
+            weights = anomaly.explain(features[place]) if called and said.by == "sensor" else said.weights
+            yield _device_row(anomaly, line, said.sensor, said.probability, float(usual[place]), weights)
+            first += len(line.values)
 
 
 def _device_row(

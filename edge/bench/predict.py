@@ -16,6 +16,7 @@ from models.compose.library import Library
 from models.pack import Pack, read_pack
 from models.selftest import given_of
 from models.store import SHIPPED
+from models.tasks.device_machines import DeviceMachines
 from models.tasks.labelling import Labeller
 
 RUNS, BATCHES = 2000, 5
@@ -23,6 +24,8 @@ MANY = 256
 TARGET_MS, ENCODER_TARGET_MS = 5.0, 40.0
 CHEAPER = 10.0  # an item of a batch of many should be so many times cheaper than one alone
 SMALL_BYTES = 2 << 20
+DEVICES, SENSORS, LEARNT_AFTER = 1000, tuple("abcdefgh"), 401  # rows
+TARGET_ROW_US = 3.0
 TURNS = {
     "en": (
         "that is more than we budgeted for this quarter to be honest",
@@ -38,6 +41,7 @@ def measure() -> Iterator[Figure]:
     """Every pack that ships."""
     for folder in sorted(SHIPPED.iterdir()):
         yield from measure_pack(read_pack(folder))
+    yield measure_machines()
 
 
 def measure_pack(pack: Pack, packs: Path = SHIPPED) -> Iterator[Figure]:
@@ -57,6 +61,25 @@ def measure_pack(pack: Pack, packs: Path = SHIPPED) -> Iterator[Figure]:
         model, given = runtime.load(pack), given_of(pack)
         one, many = _rows(given, 1), _rows(given, MANY)
         yield from _times(pack.manifest.name, lambda _: model.run(one), lambda: model.run(many), target_ms)
+
+
+def measure_machines() -> Figure:
+    """What a row of a device costs (µs) to judge as that of a machine, in a batch with a row of each of DEVICES."""
+    machines, random = DeviceMachines(), np.random.default_rng(0)
+    names = [(f"device-{number}", SENSORS) for number in range(DEVICES)]
+    readings = random.normal(size=(LEARNT_AFTER, DEVICES * len(SENSORS)))
+    for batch in readings:
+        machines.update(names, batch)
+    value = min(_ms(partial(machines.update, names, batch)) for batch in readings[:MANY]) * 1e3 / DEVICES
+    return Figure(
+        bench="predict",
+        case=f"machines of {len(SENSORS)} sensors, batch of {DEVICES:,} devices",
+        metric="a row",
+        value=value,
+        unit="µs",
+        target=f"≤ {TARGET_ROW_US:g} µs",
+        ok=value <= TARGET_ROW_US,
+    )
 
 
 def _of_text(labels: Labeller, language: str, target_ms: float) -> Iterator[Figure]:

@@ -1,4 +1,5 @@
-"""Readings to features: which sensor of which device has which slot in the windows, and a batch as columns.
+"""Readings to features: which sensor of which device has which slot in the windows, what is known of each device's
+machine, and a batch as columns.
 
 This is the hot path: a batch of events becomes a few arrays, and nothing is made for a single reading.
 """
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from edge.events import Event, Reading, Window
 from models.errors import InputInvalid
 from models.features.windows import FEATURES, SensorWindows
+from models.tasks.device_machines import DeviceMachines, Weights, logistic, why
 
 SENSORS = 100_000
 GIVEN_UP = 0.02  # of the slots at once, so that making room is rare
@@ -34,11 +36,14 @@ class Windows:
     value: Floats  # [n]
     usual: Floats  # [n] what was usual for the sensor before this reading
     features: NDArray[np.float32]  # [n, len(FEATURES)]
+    part: Floats  # [n] what the reading added to the log-odds of its machine
+    machine: Floats  # [events] log-odds that the machine does not run as usual, less those at which it is said; or -inf
 
     def loudest(self, probability: NDArray[np.float32], events: int) -> Ints:
         """For each of the batch's `events` the row of its most anomalous reading; -1 where it has no reading.
 
-        The probability of an event is that of this reading: a device is as anomalous as its worst sensor.
+        The probability of an event is that of this reading, or of its machine where that is higher: a device is as
+        anomalous as its worst sensor.
         """
         rows = np.full(events, -1, np.int64)
         # Written from the least to the most anomalous, so that the last one written stays.
@@ -46,19 +51,32 @@ class Windows:
         rows[self.event[order]] = order
         return rows
 
+    def of_machines(self, threshold: float) -> Floats:
+        """For each event the probability that its machine does not run as usual, which reaches `threshold` where it
+        should be said; nan where nothing is known of the machine."""
+        return np.where(np.isneginf(self.machine), np.nan, logistic(self.machine, threshold))
+
+    def of_machine(self, event: int) -> tuple[int, Weights]:
+        """The row of the reading that makes an event's machine unusual, and what each sensor added to it."""
+        rows = self._rows(event)
+        parts = self.part[rows.start : rows.stop]
+        return rows.start + int(np.argmax(parts)), why(self.sensor[rows.start : rows.stop], parts)
+
     def of_event(self, event: int) -> Window:
         """The windows of one event, for the record."""
-        first, end = np.searchsorted(self.event, [event, event + 1])
         return Window(
             features={
                 self.sensor[row]: dict(zip(FEATURES, self.features[row].tolist(), strict=True))
-                for row in range(first, end)
+                for row in self._rows(event)
             }
         )
 
+    def _rows(self, event: int) -> range:
+        return range(*np.searchsorted(self.event, [event, event + 1]).tolist())
+
 
 class DeviceWindows:
-    """The windows of all sensors of all devices.
+    """The windows of all sensors of all devices, and the machines that they make.
 
     At most `sensors` are watched. When more come, those that have been silent for longest give up their places; should
     one of them speak again, it is new.
@@ -67,6 +85,7 @@ class DeviceWindows:
     def __init__(self, sensors: int = SENSORS) -> None:
         self._limit = sensors
         self._windows = SensorWindows(limit=sensors)
+        self._machines = DeviceMachines()
         self._names: list[Sensor] = []  # by slot; NOBODY where a sensor gave up its place
         self._slots: dict[Sensor, int] = {}
         self._free: list[int] = []
@@ -102,11 +121,12 @@ class DeviceWindows:
                 values += event.data.values.values()  # type: ignore[union-attr]  # only readings bring sensors
         at_us = np.array([event.at for event in events], np.int64)
         place = np.repeat(np.arange(len(events)), [len(sensors) for _, sensors in groups])
-        return self._windows_of(np.array(slots, np.int64), sensors, np.array(values, np.float64), place, at_us[place])
+        return self._windows_of(groups, np.array(slots, np.int64), sensors, np.array(values), place, at_us[place])
 
     def snapshot(self) -> bytes:
         """Everything that is known, as bytes for `restore`."""
-        return msgspec.msgpack.encode((self._names, self._windows.snapshot(len(self._names))))
+        windows = self._windows.snapshot(len(self._names))
+        return msgspec.msgpack.encode((self._names, windows, self._machines.snapshot()))
 
     def restore(self, kept: bytes) -> None:
         """Take over what `snapshot` gave, in place of all that is known.
@@ -114,26 +134,32 @@ class DeviceWindows:
         Raises InputInvalid when `kept` is damaged or of another version: then let the readings pass through `update`.
         """
         try:
-            names, figures = msgspec.msgpack.decode(kept, type=tuple[list[Sensor], bytes])
+            names, figures, of_machines = msgspec.msgpack.decode(kept, type=tuple[list[Sensor], bytes, bytes])
         except msgspec.MsgspecError:
             raise InputInvalid("these are not device windows; build them anew from the journal's readings.") from None
         windows = SensorWindows(limit=self._limit)
         if windows.restore(figures) != len(names):
             raise InputInvalid("these device windows are incomplete; build them anew from the journal's readings.")
-        self._windows, self._names, self._groups, self._batch = windows, names, {}, 0
+        machines = DeviceMachines()
+        machines.restore(of_machines)
+        self._windows, self._machines, self._names, self._groups, self._batch = windows, machines, names, {}, 0
         self._slots = {name: slot for slot, name in enumerate(names) if name != NOBODY}
         self._free = [slot for slot, name in enumerate(names) if name == NOBODY]
         self._spoke = np.zeros(len(names), np.int64)
 
-    def _windows_of(self, slots: Ints, sensors: list[str], values: Floats, place: Ints, at_us: Ints) -> Windows:
+    def _windows_of(
+        self, groups: list[Group], slots: Ints, sensors: list[str], values: Floats, place: Ints, at_us: Ints
+    ) -> Windows:
         self._batch += 1
         self._spoke[slots] = self._batch
+        machine, part = self._machines.update(groups, values)
         finite = np.isfinite(values)
         if not finite.all():
             slots, values, place, at_us = slots[finite], values[finite], place[finite], at_us[finite]
-            sensors = [sensor for sensor, taken in zip(sensors, finite, strict=True) if taken]
+            sensors, part = [sensor for sensor, taken in zip(sensors, finite, strict=True) if taken], part[finite]
+            machine[np.bincount(place, minlength=len(groups)) == 0] = -np.inf  # an event without a row says nothing
         features, usual = self._windows.update(slots, at_us, values)
-        return Windows(event=place, sensor=sensors, value=values, usual=usual, features=features)
+        return Windows(place, sensors, values, usual, features, part, machine)
 
     def _in_halves(self, events: Sequence[Event]) -> Windows:
         middle = len(events) // 2
@@ -149,6 +175,8 @@ class DeviceWindows:
             value=np.concatenate([one.value, other.value]),
             usual=np.concatenate([one.usual, other.usual]),
             features=np.concatenate([one.features, other.features]),
+            part=np.concatenate([one.part, other.part]),
+            machine=np.concatenate([one.machine, other.machine]),
         )
 
     def _admit(self, named: Mapping[Sensor, None]) -> None:

@@ -175,7 +175,7 @@ class SensorWindows:
         self._reach(int(slots.max()) + 1)
         values = np.clip(values, -VALUE_LIMIT, VALUE_LIMIT)
         times = at_us.astype(np.float64)
-        for turn in _rounds(slots):
+        for turn in rounds(slots):
             for begin in range(0, len(turn), AT_ONCE):
                 some = turn[begin : begin + AT_ONCE]
                 chosen = slots[some]
@@ -219,7 +219,7 @@ class SensorWindows:
             self._rows = np.concatenate([self._rows, np.zeros((more, _ROW))])
 
 
-def _rounds(slots: Ints) -> list[Ints]:
+def rounds(slots: Ints) -> list[Ints]:
     """Places in the batch such that no slot comes twice in a round, and each slot's readings keep their order."""
     places = np.arange(len(slots))
     order = np.argsort(slots, kind="stable")

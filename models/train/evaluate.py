@@ -7,7 +7,7 @@ import msgspec
 
 from models.errors import InputInvalid
 from models.pack import Pack
-from models.train import churn_odds, deal_odds, odds, renewal_odds
+from models.train import churn_odds, deal_odds, evaluate_device_anomaly, odds, renewal_odds
 from models.train.judging import AS_HEARD, SET, SPLIT, Figures, measure
 from models.train.labelled import is_test, read_heard, read_turns
 
@@ -37,6 +37,9 @@ def evaluate(pack: Pack, data: Path | None) -> Iterator[Measured]:
             yield from _odds(pack, data)
         case "device-rul":
             yield from _lives(pack, data)
+        case "device-anomaly":
+            if data is not None:
+                yield from _devices(pack, data)
         case task:
             raise InputInvalid(f"{pack.manifest.name} is a pack for {task}, which is not measured here.")
 
@@ -73,6 +76,8 @@ def _odds(pack: Pack, data: Path | None) -> Iterator[Measured]:
             yield _against(pack.manifest.name, where, metric, value, recipe.target)
         else:
             yield Measured(pack=pack.manifest.name, set=where, metric=metric, value=round(value, 4))
+
+
 def _lives(pack: Pack, data: Path | None) -> Iterator[Measured]:
     from models.train.device_rul import measure, predictor
     from models.train.turbofans import read_cut
@@ -103,3 +108,15 @@ def _more(name: str, typed: Figures) -> Iterator[Measured]:
 
 def _against(pack: str, where: str, metric: str, value: float, least: float) -> Measured:
     return Measured(pack=pack, set=where, metric=metric, value=round(value, 4), target=least, ok=value >= least)
+
+
+def _devices(pack: Pack, data: Path) -> Iterator[Measured]:
+    for figure in evaluate_device_anomaly.evaluate(pack, data):
+        yield Measured(
+            pack=pack.manifest.name,
+            set=figure.set,
+            metric=figure.metric,
+            value=round(figure.value, 4),
+            target=figure.target,
+            ok=figure.ok,
+        )

@@ -121,6 +121,29 @@ def test_restored_windows_go_on_as_if_nothing_had_been() -> None:
     np.testing.assert_array_equal(restored.update(events[100:]).features, straight.update(events[100:]).features)
 
 
+def test_a_machine_whose_sensors_part_company_is_said_with_its_sensors_also_after_a_restart() -> None:
+    random = np.random.default_rng(3)
+    events = []
+    for second in range(500):
+        load = float(random.normal(10, 1))
+        current = 2 * load + float(random.normal(0, 0.1)) + (1.0 if second >= 460 else 0.0)  # half a deviation
+        events.append(reading("fan", second, load=load, current=current, humidity=float(random.normal(50, 5))))
+    windows, restored = DeviceWindows(), DeviceWindows()
+    before = windows.update(events[:450])
+    restored.restore(windows.snapshot())
+    assert np.isnan(before.of_machines(0.4)[:400]).all()
+    assert (before.of_machines(0.4)[400:] < 0.4).all()
+    batch = windows.update(events[450:])
+    np.testing.assert_allclose(restored.update(events[450:]).machine, batch.machine)
+    assert batch.of_machines(0.4)[-1] >= 0.4
+    row, weights = batch.of_machine(49)
+    assert batch.sensor[row] in ("load", "current")
+    assert batch.event[row] == 49
+    assert [sensor for sensor, _ in weights][-1] == "humidity"
+    silent = restored.update([reading("fan", 500, load=float("nan"), current=float("inf"), humidity=float("nan"))])
+    assert np.isnan(silent.of_machines(0.4)).all()
+
+
 @pytest.mark.parametrize("damaged", [b"", b"\x92\x90\xc4\x00", b"\x92\x91\x92\xa1a\xa1b\xc4\x00"])
 def test_what_is_no_snapshot_is_refused_and_changes_nothing(damaged: bytes) -> None:
     windows = DeviceWindows()

@@ -22,9 +22,10 @@ from models.pack import Pack, read_pack
 from models.runtime import load
 from models.score import score as score_command
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.train.device_anomaly import features_of, fit, layer, packed, scorer, whole
+from models.train.device_anomaly import fit, layer, packed, scorer, whole
 from models.train.quantize import quantize_layers
 from models.train.series import made
+from models.train.windowed import features_of
 
 SHIPPED = Path(packs.__path__[0]) / "device-anomaly"
 INBOX = Path(__file__).parents[2] / "edge" / "sample" / "inbox"
