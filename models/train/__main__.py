@@ -1,5 +1,5 @@
 """`./build.sh train [DATA]`: trains the packs that ship, one after the other. DATA is a folder of public data sets;
-without it the device pack learns from made series alone, and the packs for odds and machines' lives stay as they are."""
+without it the device pack learns from made series alone; packs for odds and for machines' lives stay as they are."""
 
 import subprocess
 import sys
