@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from edge.bench.waiting import free_port
@@ -44,3 +45,8 @@ def site(make_site: Callable[..., Path]) -> Site:
     for path in (folder / "inbox").iterdir():
         path.unlink()
     return read_site(folder)
+
+
+def in_use(client: httpx.Client) -> dict[str, str]:
+    """The packs that predict now, with their versions."""
+    return {pack["name"]: pack["version"] for pack in client.get("/api/packs").json()}

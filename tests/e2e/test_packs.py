@@ -16,7 +16,7 @@ from edge.site import Site
 from models.pack import MANIFEST, manifest_text, read_pack, sha256_of
 from models.signing import new_key, sign
 from models.store import SHIPPED
-from tests.e2e.conftest import OUTSTATION
+from tests.e2e.conftest import OUTSTATION, in_use
 from tests.e2e.test_orders import gateway, rows, state
 
 PRAISE = "We are really happy with your service, thank you so much"
@@ -86,7 +86,7 @@ def test_a_pack_brought_by_hand_is_compared_activated_and_taken_back(site: Site,
         assert "budget_concern" not in cards, "what it says is not acted on"
 
         assert outstation("models", "activate", site.folder, NAME, "--by", "Wang").returncode == 0
-        assert {"name": NAME, "version": "9.0"} in client.get("/api/site").json()["packs"]
+        assert in_use(client)[NAME] == "9.0"
         say(client, PRAISE, "two")
         until(
             lambda: [card for card in client.get("/api/cards").json() if card["label"] == "budget_concern"] != [],
@@ -98,7 +98,7 @@ def test_a_pack_brought_by_hand_is_compared_activated_and_taken_back(site: Site,
         back = outstation("models", "rollback", site.folder, NAME, "--by", "Zhao")
         assert back.returncode == 0, back.stderr
         shipped = read_pack(SHIPPED / NAME).manifest.version
-        assert {"name": NAME, "version": shipped} in client.get("/api/site").json()["packs"]
+        assert in_use(client)[NAME] == shipped
         assert outstation("models", "rollback", site.folder, NAME).returncode == 2, "there is nothing to go back from"
     assert rows(site, f"SELECT state, by FROM orders WHERE order_id = '{order}' ORDER BY seq") == [
         ("staged", "Wang"),
@@ -118,7 +118,7 @@ def test_a_pack_brought_with_activate_needs_nobody_and_a_shadow_outlives_a_resta
     file = packed(new_version)
     assert outstation("models", "install", site.folder, file, "--activate").returncode == 0
     with gateway(site) as client:
-        until(lambda: {"name": NAME, "version": "9.0"} in client.get("/api/site").json()["packs"], "it is in force")
+        until(lambda: in_use(client)[NAME] == "9.0", "it is in force")
 
     manifest = read_pack(new_version).manifest
     (new_version / MANIFEST).write_text(manifest_text(msgspec.structs.replace(manifest, version="9.1")), "utf-8")

@@ -364,7 +364,7 @@ def test_a_pack_is_brought_run_in_the_shadow_compared_agreed_to_and_taken_back(t
             opened.journal.accept([Offer(events=[(None, an_event(note, "pit-7"))])]).result()
             patient(lambda: parts.orders.comparison(parts.orders.views()[0].id), "the note was judged")
             look(tab, url, "orders")
-            tab.wait("document.querySelector('.compared td') !== null")
+            tab.wait("document.querySelector('.order .compared td') !== null")
             assert "We are really happy" in text(tab, ".order .difference")
             patient(lambda: pressed(tab, "agree", "In force"), "it is in force")
             patient(lambda: pressed(tab, "roll_back", "Taken back"), "it was taken back")
