@@ -16,7 +16,8 @@ SURE, UNSURE = 0.85, 0.74
 """How alike a stretch must sound of which the recogniser was sure (1), and one that it guessed (0); chosen by
 tests/bench/names.py."""
 SHORTEST = 4
-"""Names of fewer letters (Chinese: half as many characters) sound like too much; they are only found as written."""
+"""Names of fewer letters (Chinese: half as many characters) sound like too much and are only found as written; so does
+what was heard as fewer: "an offer" is none from Anna."""
 
 
 class Names:
@@ -97,11 +98,12 @@ def _sounding(words: Sequence[Word], spellings: Sequence[tuple[Term, tuple[str, 
     found = []
     stretches = _Stretches(words)
     for term, units, spelling in spellings:
-        letters = len(spelling.replace(" ", "")) * (2 if is_chinese(spelling[0]) else 1)
-        if letters < SHORTEST:
+        if _length(spelling) < SHORTEST:
             continue
         for length in range(max(1, len(units) - 1), len(units) + 2):
             for first, stretch, heard in stretches.of(length):
+                if _length(heard) < SHORTEST:
+                    continue
                 alike = likeness(heard, spelling, UNSURE)
                 if alike >= UNSURE and alike >= _needed(stretch, units):
                     found.append(_Place(alike, first, first + length, term, spelling, heard))
@@ -121,6 +123,11 @@ class _Stretches:
             parts = [self._words[first : first + length] for first in range(len(self._words) - length + 1)]
             self._made[length] = [(first, part, _joined(part)) for first, part in enumerate(parts)]
         return self._made[length]
+
+
+def _length(text: str) -> int:
+    """The letters of a text; a Chinese character counts for two."""
+    return sum(2 if is_chinese(character) else 1 for character in text if character != " ")
 
 
 def _needed(stretch: Sequence[Word], units: Sequence[str]) -> float:

@@ -82,6 +82,11 @@ def test_a_short_name_is_only_found_as_it_is_written() -> None:
     assert [name.name for name in names.correct(heard("dan said")).names] == ["dan"]
 
 
+def test_what_was_heard_as_a_short_word_is_no_name() -> None:
+    text = "we have an offer from somebody else"  # the site has an Anna
+    assert NAMES.correct(heard(text, doubtful="an", confidence=0.3)).text == text
+
+
 def test_a_site_without_a_vocabulary_has_no_names(tmp_path: Path) -> None:
     said = heard("ask masterly", doubtful="masterly")
     assert Names(()).correct(said) == said
