@@ -5,10 +5,10 @@ its spaces elsewhere) and, less, by their letters; Chinese by syllables (pinyin 
 often taken for one another count half.
 """
 
+import os
 from functools import lru_cache
 
 import jellyfish
-import pypinyin
 from rapidfuzz.distance import Levenshtein
 
 from models.features.text import is_chinese
@@ -18,6 +18,8 @@ NEAR_SYLLABLE = 0.5
 # What many speakers and recognisers do not tell apart: retroflex and flat sibilants, n and l, f and h, -n and -ng.
 _NEAR_BEGINNINGS = (("zh", "z"), ("ch", "c"), ("sh", "s"), ("n", "l"), ("f", "h"), ("r", "l"))
 _NEAR_ENDINGS = (("ang", "an"), ("eng", "en"), ("ing", "in"))
+# The readings of whole words take 46 MB more; what was heard and the name are read alike without them.
+os.environ.setdefault("PYPINYIN_NO_PHRASES", "true")
 
 
 def likeness(heard: str, said: str, least: float = 0.0) -> float:
@@ -79,6 +81,8 @@ def _letters(text: str) -> str:
 @lru_cache(maxsize=16384)
 def _syllables(text: str) -> tuple[str, ...]:
     """The pinyin of Chinese characters; what is between them as it is."""
+    import pypinyin  # takes 12 MB, which a site where nobody speaks Chinese need not have
+
     kept = "".join(character for character in text.casefold() if character.isalnum())
     return tuple(pypinyin.lazy_pinyin(kept))
 
