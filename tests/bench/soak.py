@@ -46,7 +46,7 @@ CHART = os.environ.get("BENCH_CHART", "")
 DEVICES, READINGS = 1_000, 10
 LOAD = 0.5  # of what the box can keep up
 CALIBRATED_S = 30.0
-CALL_S = 120.0
+CALL_S, FIRST_CALL_S = 120.0, 15.0
 STILL_S = 30.0  # so long without a reading concluded: no more will be
 JOURNAL_MB = 500  # the disk is low when the journal has grown by so much
 LOOKS = 1_800
@@ -161,6 +161,7 @@ def run(minutes: float, call_s: float) -> Soak:
         folder, page = stack.enter_context(sample_site(inbox=False))
         port = _settle(folder, broker, hq)
         daemon, _ = stack.enter_context(running(folder, page))
+        asyncio.run(call(port, "first", *sample_sound(FIRST_CALL_S)))  # what understands calls is loaded by the first
         publisher = stack.enter_context(publishing(broker.port, DEVICES, READINGS))
         journal = open_read_only(folder / "data" / "journal.db")
         stack.callback(journal.close)
