@@ -27,6 +27,7 @@ from models.pack import Manifest, Metric, Pack, Source, Tensor, read_pack
 from models.runtime import load
 from models.tasks.device_anomaly import INPUT, PROBABILITY, WEIGHTS, DeviceAnomaly
 from models.train.evaluate_device_anomaly import evaluate
+from models.train.layer_graph import constant, hidden_layer, parts, tensor
 from models.train.packing import key_option, write_pack
 from models.train.quantize import quantize_layers
 from models.train.recorded import SKAB_LEARNT, Bench, Watched, read_nab, read_skab
@@ -36,6 +37,7 @@ from models.train.windowed import Rows, features_of
 OUT = Path(__file__).parents[1] / "packs" / "device-anomaly"
 LABEL = "device_anomaly"
 MODEL_FILE = "model.onnx"
+ROWS = "readings"
 ABOUT = (
     "Watches any numeric sensor of a device and says how likely it is that its reading shows a device "
     "that does not run as usual: spikes, steps, drifts, growing noise, oscillation, values outside the usual range, "
@@ -102,7 +104,7 @@ def main(data: Path | None, out: Path, key: Path | None) -> None:
     with threadpool_limits(1):  # sums in one order
         checks = with_windows(made(*MADE_TO_CHECK))
         network = train(with_windows(made(*MADE_TO_LEARN) + _with_faults(learnt)), checks)
-    middle = layer(network)
+    middle = hidden_layer(network.hidden, network.bias, ROWS)
     samples = ({"inputs": network.inputs(features[::10])} for _, features in checks)
     exact, small = whole(network, middle), whole(network, quantize_layers(middle, samples))
     with tempfile.TemporaryDirectory() as folder:
@@ -245,32 +247,9 @@ def _gradients(layers: list[Rows], inputs: Rows, truth: Rows, weight: Rows) -> l
 # ---- the pack ----------------------------------------------------------------------------------------------------
 
 
-def layer(network: Network) -> onnx.ModelProto:
-    """The network's one layer in ONNX, which is what there is to quantise: `inputs` to `active`."""
-    helper = onnx.helper
-    graph = helper.make_graph(
-        [
-            helper.make_node("Gemm", ["inputs", "hidden", "bias"], ["excited"]),
-            helper.make_node("Relu", ["excited"], ["active"]),
-        ],
-        "layer",
-        [_tensor("inputs", len(FEATURES))],
-        [_tensor("active", len(network.bias))],
-        [_constant("hidden", network.hidden), _constant("bias", network.bias)],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-
-
 def whole(network: Network, middle: onnx.ModelProto) -> onnx.ModelProto:
-    """The network in ONNX around its layer as it is or quantised: from features to the probability and the evidence.
-
-    The evidence is computed with the layer's own (dequantised) weights. Along the straight line from a reading as
-    usual, where all inputs are 0, what reaches a unit goes from its bias to bias + change, so the mean slope of the
-    unit is (relu(bias + change) - relu(bias)) / change, and the integrated gradient of an input is
-    input * sum over the units of hidden * mean slope * out.
-    """
+    """The network in ONNX around its layer as it is or quantised: from features to the probability and the evidence."""
     node = onnx.helper.make_node
-    inputs, hidden, bias = next(node for node in middle.graph.node if node.op_type == "Gemm").input
     before = [
         node("Sub", [INPUT, "centre"], ["centred"]),
         node("Mul", ["centred", "scale"], ["scaled"]),
@@ -282,43 +261,21 @@ def whole(network: Network, middle: onnx.ModelProto) -> onnx.ModelProto:
         node("Add", ["sum", "offset"], ["log_odds"]),
         node("Sigmoid", ["log_odds"], [PROBABILITY]),
     ]
-    evidence = [
-        node("MatMul", [inputs, hidden], ["change"]),
-        node("Add", ["change", bias], ["reached"]),
-        node("Relu", ["reached"], ["reached_active"]),
-        node("Relu", [bias], ["usual_active"]),
-        node("Sub", ["reached_active", "usual_active"], ["rise"]),
-        node("Abs", ["change"], ["size"]),
-        node("Greater", ["size", "nothing"], ["moved"]),
-        node("Where", ["moved", "change", "one"], ["divisor"]),
-        node("Div", ["rise", "divisor"], ["slope"]),
-        node("Mul", ["slope", "out"], ["pull"]),
-        node("Transpose", [hidden], ["hidden_across"], perm=[1, 0]),
-        node("MatMul", ["pull", "hidden_across"], ["gradient"]),
-        node("Mul", ["gradient", inputs], [WEIGHTS]),
-    ]
+    evidence = parts(middle, head="out", still="nothing", one="one", made=WEIGHTS)
     numbers = {"least": -FURTHEST, "most": FURTHEST, "offset": network.offset, "nothing": 1e-6, "one": 1.0}
-    constants = [_constant(name, np.array(number, np.float32)) for name, number in numbers.items()]
-    constants += [_constant("centre", network.centre), _constant("scale", 1 / network.scale)]
-    constants += [_constant("out", network.out), _constant("units", np.array([1]))]
+    constants = [constant(name, np.array(number, np.float32)) for name, number in numbers.items()]
+    constants += [constant("centre", network.centre), constant("scale", 1 / network.scale)]
+    constants += [constant("out", network.out), constant("units", np.array([1]))]
     graph = onnx.helper.make_graph(
         [*before, *middle.graph.node, *after, *evidence],
         "device_anomaly",
-        [_tensor(INPUT, len(FEATURES))],
-        [_tensor(PROBABILITY), _tensor(WEIGHTS, len(FEATURES))],
+        [tensor(INPUT, ROWS, len(FEATURES))],
+        [tensor(PROBABILITY, ROWS), tensor(WEIGHTS, ROWS, len(FEATURES))],
         [*middle.graph.initializer, *constants],
     )
     model = onnx.helper.make_model(graph, opset_imports=middle.opset_import, ir_version=middle.ir_version)
     onnx.checker.check_model(model)
     return model
-
-
-def _tensor(name: str, *columns: int) -> onnx.ValueInfoProto:
-    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["readings", *columns])
-
-
-def _constant(name: str, values: NDArray[Any]) -> onnx.TensorProto:
-    return onnx.numpy_helper.from_array(values, name)
 
 
 def packed(

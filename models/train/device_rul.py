@@ -26,7 +26,8 @@ from models.features.life import BEGINNING, CAUSES, FEATURES
 from models.pack import Manifest, Metric, Runtime, Source, Tensor, read_pack
 from models.runtime import load
 from models.tasks.device_rul import CAP, COVERS, FURTHEST, INPUT, LIFE, WEIGHTS, DeviceRul, Life
-from models.train.life_graph import Network, Rows, layer, lite, whole
+from models.train.layer_graph import hidden_layer
+from models.train.life_graph import ROWS, Network, Rows, lite, whole
 from models.train.packing import key_option, write_pack
 from models.train.quantize import quantize_layers
 from models.train.turbofans import SET, Engine, read_cut, read_failed
@@ -66,7 +67,7 @@ def main(data: Path, out: Path, key: Path | None) -> None:
     features, life = joined(failed)
     network = widened(fit(features, life), wider)
     samples = features[::10]
-    middle = layer(network)
+    middle = hidden_layer(network.hidden, network.bias, ROWS)
     small = whole(network, quantize_layers(middle, [{"inputs": network.inputs(samples)}]))
     made: dict[str, tuple[Runtime, bytes]] = {
         "float": ("onnx", content(whole(network, middle))),

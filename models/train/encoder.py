@@ -20,16 +20,8 @@ from models.features.tokens import MOST_TOKENS, MOST_TOKENS_BEFORE, PAD
 Params = dict[str, Any]
 Batch = dict[str, NDArray[Any]]
 
-LENGTHS = (
-    16,
-    24,
-    32,
-    48,
-    64,
-    96,
-    128,
-    MOST_TOKENS + MOST_TOKENS_BEFORE + 3,
-)  # what batches are filled up to, so that few shapes are compiled
+# What batches are filled up to, so that few shapes are compiled.
+LENGTHS = (16, 24, 32, 48, 64, 96, 128, MOST_TOKENS + MOST_TOKENS_BEFORE + 3)
 FORBIDDEN = -1e9
 
 
@@ -44,7 +36,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     dropout: float = 0.1
     decay: float = 0.01
     warm: float = 0.1
-    smoothing: float = 0.0
     seed: int = 0
 
 
@@ -137,8 +128,7 @@ def fine_tune(
 
     def loss_of(params: Params, batch: Batch, truth: Any, key: Any) -> Any:
         log_odds = forward(params, heads, batch, key, recipe.dropout).sum(1) + params["head"]["bias"]
-        wanted = truth * (1 - recipe.smoothing) + 0.5 * recipe.smoothing
-        return optax.sigmoid_binary_cross_entropy(log_odds, wanted).sum(-1).mean()
+        return optax.sigmoid_binary_cross_entropy(log_odds, truth).sum(-1).mean()
 
     @jax.jit
     def step(params: Params, state: Any, batch: Batch, truth: Any, key: Any) -> Any:

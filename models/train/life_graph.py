@@ -4,7 +4,6 @@ Both put out the life left with its bounds, what each cause took or gave, and ho
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,10 +11,12 @@ from numpy.typing import NDArray
 
 from models.features.life import CAUSE_OF, CAUSES, FEATURES
 from models.tasks.device_rul import FURTHEST, INPUT, LIFE, WEIGHTS
+from models.train.layer_graph import constant, parts, tensor
 from models.train.litert_file import Graph, Steps
 
 Rows = NDArray[np.float32]
 
+ROWS = "machines"
 CLIP = 6.0  # deviations, to which the network's inputs are clipped
 STILL = np.float32(1e-6)  # a change of a unit's input that counts as none
 GROUPS = np.eye(len(CAUSES), dtype=np.float32)[list(CAUSE_OF)]  # [features, causes]: 1 where a feature is of a cause
@@ -51,29 +52,9 @@ class Network:
 # ---- ONNX --------------------------------------------------------------------------------------------------------
 
 
-def layer(network: Network) -> onnx.ModelProto:
-    """The network's one layer in ONNX, which is what there is to quantise: `inputs` to `active`."""
-    node = onnx.helper.make_node
-    graph = onnx.helper.make_graph(
-        [node("Gemm", ["inputs", "hidden", "bias"], ["excited"]), node("Relu", ["excited"], ["active"])],
-        "layer",
-        [_tensor("inputs", len(FEATURES))],
-        [_tensor("active", len(network.bias))],
-        [_constant("hidden", network.hidden), _constant("bias", network.bias)],
-    )
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-
-
 def whole(network: Network, middle: onnx.ModelProto) -> onnx.ModelProto:
-    """The network in ONNX around its layer as it is or quantised.
-
-    The evidence is computed with the layer's own (dequantised) weights. Along the straight line from a machine in good
-    order, where all inputs are 0, what reaches a unit goes from its bias to bias + change, so the mean slope of the
-    unit is (relu(bias + change) - relu(bias)) / change, and the integrated gradient of an input is
-    input * sum over the units of hidden * mean slope * head.
-    """
+    """The network in ONNX around its layer as it is or quantised."""
     node = onnx.helper.make_node
-    inputs, hidden, bias = next(node for node in middle.graph.node if node.op_type == "Gemm").input
     before = [
         node("Sub", [INPUT, "centre"], ["centred"]),
         node("Mul", ["centred", "scale"], ["scaled"]),
@@ -83,19 +64,7 @@ def whole(network: Network, middle: onnx.ModelProto) -> onnx.ModelProto:
     ]
     after = [node("Gemm", ["active", "head", "offset"], [LIFE])]
     evidence = [
-        node("MatMul", [inputs, hidden], ["change"]),
-        node("Add", ["change", bias], ["reached"]),
-        node("Relu", ["reached"], ["reached_active"]),
-        node("Relu", [bias], ["usual_active"]),
-        node("Sub", ["reached_active", "usual_active"], ["rise"]),
-        node("Abs", ["change"], ["size"]),
-        node("Greater", ["size", "still"], ["moved"]),
-        node("Where", ["moved", "change", "one"], ["divisor"]),
-        node("Div", ["rise", "divisor"], ["slope"]),
-        node("Mul", ["slope", "life_head"], ["pull"]),
-        node("Transpose", [hidden], ["hidden_across"], perm=[1, 0]),
-        node("MatMul", ["pull", "hidden_across"], ["gradient"]),
-        node("Mul", ["gradient", inputs], ["parts"]),
+        *parts(middle, head="life_head", still="still", one="one", made="parts"),
         node("MatMul", ["parts", "groups"], [WEIGHTS]),
     ]
     constants = {
@@ -113,21 +82,16 @@ def whole(network: Network, middle: onnx.ModelProto) -> onnx.ModelProto:
     graph = onnx.helper.make_graph(
         [*before, *middle.graph.node, *after, *evidence],
         "device_rul",
-        [_tensor(INPUT, len(FEATURES))],
-        [_tensor(LIFE, 3), _tensor(WEIGHTS, len(CAUSES)), _tensor(FURTHEST, 1)],
-        [*middle.graph.initializer, *(_constant(name, np.asarray(value)) for name, value in constants.items())],
+        [tensor(INPUT, ROWS, len(FEATURES))],
+        [tensor(LIFE, ROWS, 3), tensor(WEIGHTS, ROWS, len(CAUSES)), tensor(FURTHEST, ROWS, 1)],
+        [
+            *middle.graph.initializer,
+            *(constant(name, np.ascontiguousarray(value)) for name, value in constants.items()),
+        ],
     )
     model = onnx.helper.make_model(graph, opset_imports=middle.opset_import, ir_version=middle.ir_version)
     onnx.checker.check_model(model)
     return model
-
-
-def _tensor(name: str, columns: int) -> onnx.ValueInfoProto:
-    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["machines", columns])
-
-
-def _constant(name: str, values: NDArray[Any]) -> onnx.TensorProto:
-    return onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)
 
 
 # ---- LiteRT ------------------------------------------------------------------------------------------------------
@@ -153,6 +117,6 @@ def lite(network: Network, samples: Rows) -> bytes:
     rise = graph.subtract(graph.positive(graph.add(change, active.bias)), np.maximum(active.bias, 0))
     divisor = graph.where(graph.greater(graph.size(change), STILL), change, np.float32(1))
     pull = graph.multiply(graph.divide(rise, divisor), network.head[:, 0])
-    parts = graph.multiply(graph.layer(pull, active.weights.T), deviations)
-    weights = graph.layer(parts, GROUPS, name=WEIGHTS)
+    shares = graph.multiply(graph.layer(pull, active.weights.T), deviations)
+    weights = graph.layer(shares, GROUPS, name=WEIGHTS)
     return graph.written(made=[life, weights, furthest])

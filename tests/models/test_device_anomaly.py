@@ -22,7 +22,8 @@ from models.pack import Pack, read_pack
 from models.runtime import load
 from models.score import score as score_command
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.train.device_anomaly import fit, layer, packed, scorer, whole
+from models.train.device_anomaly import ROWS, fit, packed, scorer, whole
+from models.train.layer_graph import hidden_layer
 from models.train.quantize import quantize_layers
 from models.train.series import made
 from models.train.windowed import features_of
@@ -164,7 +165,7 @@ def test_scores_do_not_depend_on_the_batch(shipped: DeviceAnomaly, some_features
 
 def test_8_bits_say_what_float_says(tmp_path: Path, some_features: Rows) -> None:
     network = fit(some_features, some_features[:, 0] > 2, np.ones(len(some_features)), seed=1)
-    middle = layer(network)
+    middle = hidden_layer(network.hidden, network.bias, ROWS)
     small = quantize_layers(middle, [{"inputs": network.inputs(some_features)}])
     said = [
         scorer(packed(tmp_path / name, whole(network, one), 0.5, []))(some_features)
@@ -179,7 +180,9 @@ def test_8_bits_say_what_float_says(tmp_path: Path, some_features: Rows) -> None
 def test_the_same_readings_make_the_same_bytes(some_features: Rows) -> None:
     def model() -> bytes:
         network = fit(some_features, some_features[:, 0] > 2, np.ones(len(some_features)), seed=1)
-        small = quantize_layers(layer(network), [{"inputs": network.inputs(some_features)}])
+        small = quantize_layers(
+            hidden_layer(network.hidden, network.bias, ROWS), [{"inputs": network.inputs(some_features)}]
+        )
         return bytes(whole(network, small).SerializeToString(deterministic=True))
 
     assert model() == model()

@@ -26,7 +26,8 @@ from models.selftest import run_self_test
 from models.tasks.device_rul import CAP, DeviceRul
 from models.train.device_rul import content, figures, fit, in_good_order, packed, predictor, widened_rows, widening
 from models.train.evaluate import evaluate
-from models.train.life_graph import layer, lite, whole
+from models.train.layer_graph import hidden_layer
+from models.train.life_graph import ROWS, lite, whole
 from models.train.quantize import quantize_layers
 from models.unit_log import UnitLine, read_unit_log
 
@@ -289,7 +290,7 @@ def test_float_8_bits_and_litert_say_the_same(
     monkeypatch.setattr("models.train.device_rul.BATCH", 20)
     features, life = features_of(engine)[BEGINNING:], np.arange(199, BEGINNING - 1, -1).astype(np.float32)
     network = fit(features, life)
-    middle = layer(network)
+    middle = hidden_layer(network.hidden, network.bias, ROWS)
     small = quantize_layers(middle, [{"inputs": network.inputs(features)}])
     exact = np.clip(network.life(features)[:, 0], 0, CAP)
     for name, runtime, model, within in (
