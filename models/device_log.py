@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from models.errors import InputInvalid
+from models.json_lines import json_lines
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LAST_US = 253_402_300_799_999_999  # the largest moment that is taken for a time: the end of the year 9999
@@ -62,10 +63,8 @@ def read_device_log(file: Path) -> Iterator[Line]:
         if file.suffix == ".csv":
             yield from _csv_lines(file)
         else:
-            with file.open("rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield _line(file, number, _json_fields(file, number, line))
+            for number, fields in json_lines(file):
+                yield _line(file, number, fields)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputInvalid(f"{file} is not a CSV file in UTF-8: {error}; save it as one.") from None
 
@@ -88,13 +87,6 @@ def _cell(file: Path, number: int, name: str, text: str) -> object:
         return float(text)
     except ValueError:
         raise InputInvalid(f"{file}, line {number}: {name} is {text!r}, which is no number; leave it empty.") from None
-
-
-def _json_fields(file: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InputInvalid(f"{file}, line {number}: not a JSON object: {error}.") from None
 
 
 def _line(file: Path, number: int, fields: Mapping[str, Any]) -> Line:

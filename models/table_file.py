@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from models.errors import InputInvalid
+from models.json_lines import json_lines
 
 
 def read_table(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -21,10 +20,8 @@ def read_table(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
         if file.suffix == ".csv":
             yield from _csv_rows(file)
         else:
-            with file.open("rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield number, _json_row(file, number, line)
+            for number, fields in json_lines(file):
+                yield number, _cells(file, number, fields)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputInvalid(f"{file} is not a CSV file in UTF-8: {error}; save it as one.") from None
 
@@ -40,9 +37,8 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             yield rows.line_num, row
 
 
-def _json_row(file: Path, number: int, line: bytes) -> dict[str, str]:
+def _cells(file: Path, number: int, fields: dict[str, Any]) -> dict[str, str]:
     try:
-        fields = msgspec.json.decode(line, type=dict[str, Any])
         return {name: str(value) if isinstance(value, str | int | float) else "" for name, value in fields.items()}
-    except (msgspec.MsgspecError, ValueError) as error:
+    except ValueError as error:  # a number of more digits than Python writes
         raise InputInvalid(f"{file}, line {number}: not a JSON object: {error}.") from None
