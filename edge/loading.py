@@ -54,11 +54,11 @@ def load(site: Site) -> Loaded:
     Raises SettingsError, PlaybookGap or ModelError.
     """
     playbook = read_playbook(site.playbook)
-    of_calls = [find(site, name) for name in site.settings.calls.packs]
-    of_devices = [find(site, name) for name in site.settings.devices.packs]
+    library = Library(site.packs, default_packs())
+    of_calls = [library.find(name) for name in site.settings.calls.packs]
+    of_devices = [library.find(name) for name in site.settings.devices.packs]
     for pack in (*of_calls, *of_devices):
         playbook.check_covers(pack.manifest.name, pack.manifest.labels)
-    library = Library(site.packs, default_packs())
     texts = [library.named(pack.manifest.name) for pack in of_calls]
     devices = [_device_pack(pack) for pack in of_devices]
     shadows = Shadows(_in_shadow(site, texts, library.ready), _in_shadow(site, devices, _device_pack), zone=site.zone)

@@ -25,12 +25,10 @@ def open_pack(folder: Path, *packs: Path) -> None:
         composed.open()
         composed.prove()
         return
-    model = runtime.load(pack)
-    if model.pack.manifest.runtime != "vosk":
+    model = TextLabels(pack).open()[0] if pack.manifest.task == "text-labels" else runtime.load(pack)
+    if pack.manifest.runtime != "vosk":
         run_self_test(model)
-    match model.pack.manifest.task:
-        case "text-labels":
-            TextLabels(model.pack).open()
+    match pack.manifest.task:
         case "device-anomaly":
             DeviceAnomaly(model)
         case "odds":

@@ -15,10 +15,10 @@ from models.compose.values import Unknown
 from models.errors import ModelError, PackInvalid
 from models.pack import MANIFEST, Pack
 from models.tasks.labelling import About, Labeller
-from models.tasks.text_labels import LabelScore, language_of
+from models.tasks.text_labels import LabelScore, Speaking
 
 
-class Composed:
+class Composed(Speaking):
     """A composed pack with its parts. May be shared by threads."""
 
     def __init__(self, pack: Pack, part: Callable[[str], Labeller], site: Path | None) -> None:
@@ -35,16 +35,6 @@ class Composed:
         self._tables = {name: self._table(name, pack, site) for name in compose.tables}
         self.name, self.version, self.languages = manifest.name, manifest.version, manifest.languages
         self.labels, self.thresholds = manifest.labels, manifest.thresholds
-
-    def speaks(self, text: str, language: str = "") -> bool:
-        """Whether a turn is in a language of the pack; `language` is what is known of it."""
-        return not self.languages or (language or language_of(text)) in self.languages
-
-    def abstains(self, text: str, language: str = "") -> str:
-        """Why the pack has nothing to say of any such turn ('': it has); `language` is what is known of it."""
-        if not any(character.isalnum() for character in text):
-            return "there is no word in it"
-        return "" if self.speaks(text, language) else f"it is not in {' or '.join(self.languages)}"
 
     def open(self) -> None:
         """Load the models of all parts. Raises ModelError."""

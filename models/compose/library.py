@@ -17,10 +17,16 @@ class Library:
 
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
+        self._found: dict[str, Pack] = {}
         self._ready: dict[str, Labeller] = {}
 
     def find(self, name: str) -> Pack:
-        """A pack by name, checked. Raises ModelError."""
+        """A pack by name, checked once. Raises ModelError."""
+        if name not in self._found:
+            self._found[name] = self._look_for(name)
+        return self._found[name]
+
+    def _look_for(self, name: str) -> Pack:
         for folder in self._folders[:-1]:
             try:
                 return find_pack(name, folder)

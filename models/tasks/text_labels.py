@@ -84,7 +84,23 @@ class LabelScore(msgspec.Struct, frozen=True, kw_only=True):
     known: tuple[Known, ...] = ()
 
 
-class TextLabels:
+class Speaking:
+    """What a pack for text judges at all: turns with a word in them, in one of its languages (none: in any)."""
+
+    languages: tuple[str, ...]
+
+    def speaks(self, text: str, language: str = "") -> bool:
+        """Whether a turn is in a language of the pack; `language` is what is known of it."""
+        return not self.languages or (language or language_of(text)) in self.languages
+
+    def abstains(self, text: str, language: str = "") -> str:
+        """Why the pack has nothing to say of any such turn ('': it has); `language` is what is known of it."""
+        if not any(character.isalnum() for character in text):
+            return "there is no word in it"
+        return "" if self.speaks(text, language) else f"it is not in {' or '.join(self.languages)}"
+
+
+class TextLabels(Speaking):
     """A text pack that scores turns; its model is loaded when the first comes, since an encoder that nobody speaks to
     would only take memory. May be shared by threads."""
 
@@ -109,18 +125,6 @@ class TextLabels:
         self.languages = manifest.languages
         self.labels = manifest.labels
         self.thresholds = manifest.thresholds
-
-    def speaks(self, text: str, language: str = "") -> bool:
-        """Whether a turn is in a language of the pack; `language` is what is known of it."""
-        return not self.languages or (language or language_of(text)) in self.languages
-
-    def abstains(self, text: str, language: str = "") -> str:
-        """Why the pack has nothing to say of a turn ('': it has); `language` is what is known of it."""
-        if not any(character.isalnum() for character in text):
-            return "there is no word in it"
-        if not self.speaks(text, language):
-            return f"it is not in {' or '.join(self.languages)}"
-        return ""
 
     def open(self) -> tuple[Model, "Reader"]:
         """The model, and what reads turns for it, loaded if they are not yet. Raises ModelError."""
