@@ -1,7 +1,7 @@
 """`./build.sh bench [NAME…]`: what `outstation bench` measures, and what needs a development machine."""
 
 from edge.bench.cli import BENCHES, ON_REQUEST, command
-from tests.bench import fleet, floods, names, peers, replica, soak, store, sync, week, wer
+from tests.bench import catch_up, fleet, floods, names, peers, replica, soak, store, sync, week, wer
 
 DEVELOPMENT = {
     "wer": wer.measure,
@@ -12,6 +12,7 @@ DEVELOPMENT = {
     "sync": sync.measure,
     "fleet": fleet.measure,
     "week": week.measure,
+    "catch-up": catch_up.measure,
     "soak": soak.measure,
     "floods": floods.measure,
     "peers": peers.measure,
