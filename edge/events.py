@@ -200,14 +200,16 @@ class MeasuredEvidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kin
 
 
 class KnownEvidence(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="known"):
-    """What a composed pack went by beside the words: what it knew of what (`of`, '': of what was said), from which
-    table or pack (`source`, '': found in what was said, or reckoned), and the value as people write it (`?`: none)."""
+    """What a pack went by beside the words: what it knew of what (`of`, '': of what was said), from which table or pack
+    (`source`, '': found in what was said, or reckoned), and the value as people write it (`?`: none). `weight` is what
+    it added to the log-odds (None: it is no sum)."""
 
     event_id: str
     source: str
     what: str
     of: str
     value: str
+    weight: float | None = None
 
 
 class Prediction(Record, frozen=True, kw_only=True):

@@ -4,20 +4,41 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
+import msgspec
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from edge.events import KnownEvidence, MeasuredEvidence, Prediction, Signal, SpokenEvidence, Utterance
 from models.errors import PackInvalid
+from models.features.time_line import Step, TimeLine, Turn
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.labelling import About, Labeller
-from models.tasks.text_labels import LabelScore
+from models.tasks.text_labels import LabelScore, said_before
 
 WEIGHTS_SHOWN = 6
+KNOWN_SHOWN = 4
+UNSURE = 0.5
+"""The confidence below which the recogniser was unsure of a word."""
 UTC = ZoneInfo("UTC")
 
 log = structlog.get_logger()
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What came before an utterance: those of its call, oldest first, and what happened with its subject before
+    that."""
+
+    said: tuple[Utterance, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What a text pack is told of it."""
+        return said_before([utterance.text for utterance in self.said])
+
+
+NOTHING = Past()
 
 
 class Infer:
@@ -30,10 +51,10 @@ class Infer:
         self._zone = zone
 
     def of_utterances(
-        self, signals: Sequence[Signal], before: Sequence[str], *, surer: float = 0.0
+        self, signals: Sequence[Signal], before: Sequence[Past], *, surer: float = 0.0
     ) -> list[Prediction]:
-        """What the text packs that speak its language say of each utterance; `before` is by signal what was said before
-        it. Each label that reaches its threshold, or is `surer` (0 to 1: of the way from there to certain)."""
+        """What the text packs that speak its language say of each utterance; `before` is by signal what came before it.
+        Each label that reaches its threshold, or is `surer` (0 to 1: of the way from there to certain)."""
         predictions: list[Prediction] = []
         for pack in self._texts:
             heard = _spoken_to(pack, signals, before)
@@ -42,8 +63,11 @@ class Infer:
             try:
                 scored = pack.score(
                     [utterance.text for _, utterance, _ in heard],
-                    [earlier for *_, earlier in heard],
-                    [about(utterance, signal.subject, signal.at, self._zone) for signal, utterance, _ in heard],
+                    [past.words for *_, past in heard],
+                    [
+                        about(utterance, signal.subject, signal.at, self._zone, past)
+                        for signal, utterance, past in heard
+                    ],
                 )
             except PackInvalid as error:  # it was whole at the start; the others go on
                 log.error("a pack does not open", pack=pack.name, reason=str(error))
@@ -65,15 +89,15 @@ class Infer:
                 )
         return predictions
 
-    def still_says(self, utterance: Utterance, before: str, begun: Prediction) -> bool:
+    def still_says(self, utterance: Utterance, before: Past, begun: Prediction) -> bool:
         """Whether the label that was said of the beginning of an utterance is at least half-way to its threshold in all
         of it: what was begun on it is not withdrawn for less, or it would come and go."""
-        what = about(utterance, begun.subject, begun.at, self._zone)
+        what = about(utterance, begun.subject, begun.at, self._zone, before)
         return any(
             score.probability >= pack.thresholds[begun.label] / 2
             for pack in self._texts
             if pack.speaks(utterance.text, utterance.language)
-            for score in pack.score([utterance.text], [before], [what])[0]
+            for score in pack.score([utterance.text], [before.words], [what])[0]
             if score.label == begun.label
         )
 
@@ -82,13 +106,31 @@ class Infer:
         return [(pack, pack.score(features)) for pack in self._devices] if len(features) else []
 
 
-def about(utterance: Utterance, subject: str, at: int, zone: tzinfo) -> About:
+def about(utterance: Utterance, subject: str, at: int, zone: tzinfo, past: Past) -> About:
     """What is known of an utterance beside its words; `at` is when it was said, in microseconds since the epoch."""
+    spoken = utterance.channel != "note"
     return About(
         language=utterance.language,
         subject=subject,
         names=tuple((named.kind, named.name) for named in utterance.names),
         day=datetime.fromtimestamp(at / 1e6, zone).date(),
+        line=TimeLine(
+            turn=_turn(utterance, utterance) if spoken else None,
+            earlier=tuple(_turn(one, utterance) for one in past.said),
+            steps=past.steps,
+        ),
+    )
+
+
+def _turn(utterance: Utterance, judged: Utterance) -> Turn:
+    """An utterance on the time line of the one that is judged."""
+    unsure = sum(word.confidence < UNSURE for word in utterance.words)
+    return Turn(
+        own=utterance.channel == judged.channel,
+        text=utterance.text,
+        start_s=utterance.start_s,
+        end_s=utterance.end_s,
+        unsure=unsure / len(utterance.words) if utterance.words else None,
     )
 
 
@@ -123,11 +165,13 @@ def of_reading(
     )
 
 
-def _spoken_to(pack: Labeller, signals: Sequence[Signal], before: Sequence[str]) -> list[tuple[Signal, Utterance, str]]:
-    """The utterances in a language of the pack, each with what was said before it."""
+def _spoken_to(
+    pack: Labeller, signals: Sequence[Signal], before: Sequence[Past]
+) -> list[tuple[Signal, Utterance, Past]]:
+    """The utterances in a language of the pack, each with what came before it."""
     return [
-        (signal, signal.data, earlier)
-        for signal, earlier in zip(signals, before, strict=True)
+        (signal, signal.data, past)
+        for signal, past in zip(signals, before, strict=True)
         if isinstance(signal.data, Utterance) and pack.speaks(signal.data.text, signal.data.language)
     ]
 
@@ -152,7 +196,17 @@ def _spoken(signal: Signal, utterance: Utterance, score: LabelScore) -> SpokenEv
 
 
 def _known(signal: Signal, score: LabelScore) -> tuple[KnownEvidence, ...]:
+    """What the pack went by beside the words; of parts of a sum those that raised the score most."""
+    raised = [one for one in score.known if one.weight is not None and round(one.weight, 2) > 0][:KNOWN_SHOWN]
     return tuple(
-        KnownEvidence(event_id=signal.event_id, source=one.source, what=one.what, of=one.of, value=one.value)
+        KnownEvidence(
+            event_id=signal.event_id,
+            source=one.source,
+            what=one.what,
+            of=one.of,
+            value=one.value,
+            weight=None if one.weight is None else round(one.weight, 4),
+        )
         for one in score.known
+        if one.weight is None or one in raised
     )

@@ -25,6 +25,8 @@ from models.store import default_packs, shadow_of
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.labelling import Labeller
 
+OF_CALLS, OF_DEVICES = ("text-labels", "mood"), ("device-anomaly",)
+"""The tasks of packs that listen to calls, and of those that watch readings."""
 OPENING_S = 120.0
 """How long a pack may take to be opened."""
 
@@ -110,11 +112,11 @@ def check_pack(site: Site, pack: Pack) -> None:
     """Whether the gateway could run with another pack; it is opened in a process of its own, which a model that breaks
     its runtime takes down alone. Raises SettingsError, PlaybookGap or PackInvalid."""
     name = pack.manifest.name
-    for used, task in ((site.settings.calls.packs, "text-labels"), (site.settings.devices.packs, "device-anomaly")):
+    for used, tasks in ((site.settings.calls.packs, OF_CALLS), (site.settings.devices.packs, OF_DEVICES)):
         if name not in used:
             continue
-        if pack.manifest.task != task:
-            raise PackInvalid(f"The pack {name} is for {pack.manifest.task}, and this site uses it for {task}.")
+        if pack.manifest.task not in tasks:
+            raise PackInvalid(f"The pack {name} is for {pack.manifest.task}, and this site uses it for {tasks[0]}.")
         try:
             read_playbook(site.playbook).check_covers(name, pack.manifest.labels)
         except PlaybookGap as error:

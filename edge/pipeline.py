@@ -22,18 +22,19 @@ from edge.decide.playbook import Play, Playbook
 from edge.decide.plays import Decider, confirm, decide, decide_early
 from edge.errors import Conflict, JournalError
 from edge.events import GATEWAY, Action, Decision, Event, Note, Prediction, Signal, Utterance, new_id, now_us
-from edge.infer import Infer, of_reading
+from edge.infer import NOTHING, Infer, Past, of_reading
 from edge.perceive.heard import Heard
 from edge.perceive.names import Names
 from edge.perceive.prosody import talk
 from edge.perceive.speech import Listener
 from edge.perceive.windows import DeviceWindows, Windows
 from edge.shadow import Shadows
+from edge.store.history import steps_before
 from edge.store.journal import Conclusions, DeviceState, Journal, Progress, Refusal
 from edge.store.rows import select
 from models.errors import InputInvalid
+from models.features.time_line import TURNS_KEPT
 from models.tasks.device_anomaly import DeviceAnomaly
-from models.tasks.text_labels import TURNS_BEFORE, said_before
 
 EVENTS_AT_ONCE = 1_000
 READINGS_AT_ONCE = 4_000
@@ -81,7 +82,7 @@ class Pipeline:
         self._put_off: dict[str, tuple[str, float]] = {}
         self._windows_kept_s = time.monotonic()
         self._turns: dict[tuple[str, str], _Turn] = {}
-        self._spoken: dict[str, list[str]] = {}
+        self._past: dict[str, Past] = {}
         self._next: tuple[Infer, Playbook, Shadows, Names] | None = None
         self._adopted = threading.Event()
         self._recall_windows()
@@ -265,8 +266,8 @@ class Pipeline:
         """
         if not paused and said.text.count(" ") + 1 < EARLY_WORDS:
             return
-        turn = self._turns.setdefault((event.id, said.channel), _Turn(said_before(self._earlier(event.id))))
         at = event.at + round(said.end_s * 1e6)
+        turn = self._turns.setdefault((event.id, said.channel), _Turn(self._past_of(event.id, event.subject, at)))
         named = self._names.correct(said)
         signal = Signal(id=turn.signal_id, at=at, event_id=event.id, subject=event.subject, data=named)
         conclusions = _Conclusions()
@@ -337,31 +338,35 @@ class Pipeline:
         utterances = [s.data for s in [*earlier, *spoken] if isinstance(s.data, Utterance)]
         return [*spoken, Signal(at=event.at, event_id=event.id, subject=event.subject, data=talk(utterances))]
 
-    def _said_before(self, signals: Sequence[Signal]) -> list[str]:
-        """By signal what was said before it in its call; a note stands alone."""
+    def _before(self, signals: Sequence[Signal]) -> list[Past]:
+        """By signal what came before it."""
         before = []
         for signal in signals:
-            spoken = isinstance(signal.data, Utterance) and signal.data.channel != "note"
-            earlier = self._earlier(signal.event_id) if spoken else []
-            before.append(said_before(earlier))
-            if spoken:
-                earlier.append(signal.data.text)  # type: ignore[union-attr]
-                del earlier[:-TURNS_BEFORE]
+            if not isinstance(signal.data, Utterance):
+                before.append(NOTHING)
+                continue
+            past = self._past_of(signal.event_id, signal.subject, signal.at)
+            before.append(past)
+            said = (*past.said, signal.data)[-TURNS_KEPT:]
+            self._past[signal.event_id] = msgspec.structs.replace(past, said=said)
         return before
 
-    def _earlier(self, event_id: str) -> list[str]:
-        """The last turns of a call that were heard to their end, also by those who ran before a restart."""
-        if event_id not in self._spoken:
-            if len(self._spoken) >= CALLS_REMEMBERED:
-                del self._spoken[next(iter(self._spoken))]
+    def _past_of(self, event_id: str, subject: str, at: int) -> Past:
+        """What was heard of a call or note to its end, also by those who ran before a restart, and what happened with
+        its subject before."""
+        if event_id not in self._past:
+            if len(self._past) >= CALLS_REMEMBERED:
+                del self._past[next(iter(self._past))]
+            connection = self._journal.readers.connection()
             where = "WHERE event_id = ? AND kind = 'utterance' ORDER BY seq DESC LIMIT ?"
-            found = select(self._journal.readers.connection(), Signal, where, (event_id, TURNS_BEFORE))
-            self._spoken[event_id] = [s.data.text for s in found[::-1] if isinstance(s.data, Utterance)]
-        return self._spoken[event_id]
+            found = select(connection, Signal, where, (event_id, TURNS_KEPT))
+            said = tuple(s.data for s in found[::-1] if isinstance(s.data, Utterance))
+            self._past[event_id] = Past(said, steps_before(connection, subject, event_id, at))
+        return self._past[event_id]
 
     def _understand(self, signals: Sequence[Signal], track: str, refusals: Sequence[Refusal] = ()) -> Conclusions:
         """Signals with words through infer and decide, and past the packs in the shadow."""
-        before = self._said_before(signals)
+        before = self._before(signals)
         with self._metrics.step("infer", track):
             predictions = self._infer.of_utterances(signals, before)
         with self._metrics.step("decide", track):
@@ -492,10 +497,10 @@ class _Begun(NamedTuple):
 
 
 class _Turn:
-    """What somebody is saying in a call: what was said before it, the id that its signal will have, the labels that
+    """What somebody is saying in a call: what came before it, the id that its signal will have, the labels that
     were heard in it so far, and what was begun on them."""
 
-    def __init__(self, before: str) -> None:
+    def __init__(self, before: Past) -> None:
         self.before = before
         self.signal_id = new_id()
         self.labels: set[str] = set()

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.events import Event, Signal, Utterance
-from edge.infer import UTC, about
+from edge.infer import UTC, Past, about
 from edge.perceive.windows import Windows
 from edge.store.comparisons import Said, Shadowed
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.labelling import Labeller
+from models.tasks.text_labels import LabelScore
 
 MINUTE_US = 60_000_000
 
@@ -30,23 +31,35 @@ class Shadows:
         self._devices = devices
         self._zone = zone
 
-    def of_utterances(self, signals: Sequence[Signal], before: Sequence[str]) -> list[Shadowed]:
-        """What both versions say of utterances in a language of theirs; `before` is by signal what was said before."""
+    def of_utterances(self, signals: Sequence[Signal], before: Sequence[Past]) -> list[Shadowed]:
+        """What both versions say of utterances in a language of theirs; `before` is by signal what came before it."""
         compared = []
         for active, shadow in self._texts:
             heard = [
-                (signal, signal.data, earlier)
-                for signal, earlier in zip(signals, before, strict=True)
+                (signal, signal.data, past)
+                for signal, past in zip(signals, before, strict=True)
                 if isinstance(signal.data, Utterance) and active.speaks(signal.data.text, signal.data.language)
             ]
             if heard:
+                # Asked as the pack in use was asked a moment ago, so it answers from memory.
+                texts = [utterance.text for _, utterance, _ in heard]
+                words = [past.words for *_, past in heard]
+                what = [
+                    about(utterance, signal.subject, signal.at, self._zone, past) for signal, utterance, past in heard
+                ]
+                by_active, by_shadow = (pack.score(texts, words, what) for pack in (active, shadow))
+                said = [
+                    one
+                    for (signal, utterance, _), *scores in zip(heard, by_active, by_shadow, strict=True)
+                    for one in _said(signal, utterance, (active, scores[0]), (shadow, scores[1]))
+                ]
                 compared.append(
                     Shadowed(
                         pack=active.name,
                         active_version=active.version,
                         shadow_version=shadow.version,
                         judged=len(heard),
-                        said=[said for one in heard for said in _said(*one, self._zone, active, shadow)],
+                        said=said,
                     )
                 )
         return compared
@@ -63,18 +76,13 @@ class Shadows:
         ]
 
 
-def _said(
-    signal: Signal, utterance: Utterance, before: str, zone: tzinfo, active: Labeller, shadow: Labeller
-) -> list[Said]:
-    what = about(utterance, signal.subject, signal.at, zone)
-    by_active, by_shadow = (
-        {score.label: score.probability for score in pack.score([utterance.text], [before], [what])[0]}
-        for pack in (active, shadow)
-    )
+def _said(signal: Signal, utterance: Utterance, *by: tuple[Labeller, Sequence[LabelScore]]) -> list[Said]:
+    """What the pack in use and its shadow say of an utterance, where either calls a label."""
+    by_active, by_shadow = ({score.label: score.probability for score in scores} for _, scores in by)
     said = []
     for label in dict.fromkeys((*by_active, *by_shadow)):
         probabilities = by_active.get(label, 0.0), by_shadow.get(label, 0.0)
-        thresholds = active.thresholds.get(label, 1.0), shadow.thresholds.get(label, 1.0)
+        thresholds = tuple(pack.thresholds.get(label, 1.0) for pack, _ in by)
         if probabilities[0] >= thresholds[0] or probabilities[1] >= thresholds[1]:
             said.append(
                 Said(

@@ -12,6 +12,7 @@ from models.selftest import run_self_test
 from models.store import default_packs
 from models.tasks.device_anomaly import DeviceAnomaly
 from models.tasks.device_rul import DeviceRul
+from models.tasks.mood import Mood
 from models.tasks.odds import Odds
 from models.tasks.text_labels import TextLabels
 
@@ -25,7 +26,13 @@ def open_pack(folder: Path, *packs: Path) -> None:
         composed.open()
         composed.prove()
         return
-    model = TextLabels(pack).open()[0] if pack.manifest.task == "text-labels" else runtime.load(pack)
+    match pack.manifest.task:
+        case "text-labels":
+            model = TextLabels(pack).open()[0]
+        case "mood":
+            model = Mood(pack).open()
+        case _:
+            model = runtime.load(pack)
     if pack.manifest.runtime != "vosk":
         run_self_test(model)
     match pack.manifest.task:

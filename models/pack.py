@@ -17,7 +17,7 @@ from models.errors import PackInvalid, PackMissing
 
 MANIFEST = "pack.toml"
 MOST_MANIFEST_BYTES = 4 << 20
-Task = Literal["speech", "text-labels", "device-anomaly", "device-rul", "odds"]
+Task = Literal["speech", "text-labels", "device-anomaly", "device-rul", "odds", "mood"]
 Runtime = Literal["onnx", "litert", "vosk", "compose"]
 
 

@@ -61,7 +61,7 @@ def score(name: str, file: Path, packs: Path, as_json: bool) -> None:
     """
     pack = pack_at(name, packs)
     match pack.manifest.task:
-        case "text-labels":
+        case "text-labels" | "mood":
             rows = _text_rows(pack, file, packs)
         case "device-anomaly":
             rows = _device_rows(pack, file)

@@ -76,6 +76,7 @@ _SPOKEN = SpokenEvidence(
 )
 _MEASURED = MeasuredEvidence(event_id="e", sensor="t", value=9.0, usual=1.0, weights=(("z", 3.0),))
 _KNOWN = KnownEvidence(event_id="e", source="stock", what="pieces", of="brake-pad", value="0")
+_WEIGHED = KnownEvidence(event_id="e", source="", what="expired", of="", value="2 d", weight=0.7)
 _TALK = Talk(talk_share={"agent": 0.6}, words_per_minute={"agent": 120.0}, pauses=2, longest_pause_s=3.0, overlap_s=0.5)
 
 SAMPLES: list[Record] = [
@@ -93,7 +94,7 @@ SAMPLES: list[Record] = [
         pack_version="1",
         label="complaint",
         probability=0.9,
-        evidence=(_SPOKEN, _MEASURED, _KNOWN),
+        evidence=(_SPOKEN, _MEASURED, _KNOWN, _WEIGHED),
     ),
     Decision(at=AT, prediction_id="p", event_id="e", subject="x", play="budget", deadline=AT + 1),
     an_action(fires_at=AT + 5, payload={"topic": "t"}, channel="device"),

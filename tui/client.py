@@ -216,7 +216,7 @@ def _check(answer: httpx.Response) -> None:
     """Raise for an answer that is not a success: Unreachable if asking later may help, else Refused."""
     if answer.is_success:
         return
-    if answer.status_code in (429, 502, 503, 504):
+    if answer.status_code in (429, 502, 503, 504, 507):
         raise Unreachable("busy")
     try:
         sentence = msgspec.json.decode(answer.content, type=_Problem).detail

@@ -225,7 +225,8 @@ def _reasons(language: Language, card: Card, now_us: int) -> list[str]:
 def _seen(language: Language, card: Card, evidence: Evidence) -> str:
     if evidence.kind == "known":
         key = "known_of" if evidence.of else "known"
-        return say(language, key, what=evidence.what, of=evidence.of, value=evidence.value)
+        what = say_or(language, f"what.{evidence.what}", evidence.what)
+        return say(language, key, what=what, of=evidence.of, value=evidence.value)
     if evidence.kind == "measured" and isinstance(evidence.value, float):
         value, usual = f"{evidence.value:.4g}", f"{evidence.usual:.4g}"
         return say(language, "measured", sensor=evidence.sensor, value=value, usual=usual)

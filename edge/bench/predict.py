@@ -52,7 +52,7 @@ def measure_pack(pack: Pack, packs: Path = SHIPPED) -> Iterator[Figure]:
     """
     small = pack.manifest.model and pack.model_path.stat().st_size <= SMALL_BYTES
     target_ms = TARGET_MS if small else ENCODER_TARGET_MS
-    if pack.manifest.task == "text-labels":
+    if pack.manifest.task in ("text-labels", "mood"):
         labels = Library(packs).ready(pack)
         labels.open()
         for language in pack.manifest.languages:

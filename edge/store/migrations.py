@@ -154,12 +154,19 @@ CREATE TABLE shadow_said (
   text TEXT NOT NULL, PRIMARY KEY (pack, place, label)) STRICT, WITHOUT ROWID;
 """
 
+# What was like a prediction before is found by its label (edge/store/cases.py).
+M006_CASES = """
+CREATE INDEX predictions_label ON predictions (label, seq);
+CREATE INDEX decisions_prediction ON decisions (prediction_id);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("m001_initial", M001_INITIAL),
     ("m002_link", M002_LINK),
     ("m003_orders", M003_ORDERS),
     ("m004_known", M004_KNOWN),
     ("m005_shadows", M005_SHADOWS),
+    ("m006_cases", M006_CASES),
 )
 
 

@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from edge.events import State
 from edge.store import queries
+from edge.store.cases import Case, cases_like
 from edge.store.queries import Card
 from edge.web.guard import POST_PROBLEMS, only_json
 from edge.web.parts import Parts, WebParts
@@ -35,6 +36,12 @@ def list_cards(
     """The cards, newest first: those that still ask for something (proposed, accepted, fired), or all."""
     connection = parts.journal.readers.connection()
     return queries.cards(connection, parts.titles, only_open=card_state == "open", limit=limit)
+
+
+@get("/{card_id:str}/like", sync_to_thread=True)
+def like(parts: Parts, card_id: FromPath[str]) -> list[Case]:
+    """The cases before it that were most like it, and what was done about them."""
+    return cases_like(parts.journal.readers.connection(), card_id)
 
 
 @post("/{card_id:str}/accept", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
@@ -68,4 +75,4 @@ def _read(parts: WebParts, card_id: str) -> Card:
     return card
 
 
-router = Router("/api/cards", route_handlers=[list_cards, accept, decline, done], tags=["cards"])
+router = Router("/api/cards", route_handlers=[list_cards, like, accept, decline, done], tags=["cards"])

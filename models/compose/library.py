@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from models.compose.composed import Composed
 from models.errors import PackInvalid, PackMissing
 from models.pack import Pack
 from models.store import find_pack
 from models.tasks.labelling import About, Labeller
+from models.tasks.mood import Mood
 from models.tasks.text_labels import LabelScore, TextLabels
 
 
@@ -40,7 +42,7 @@ class Library:
 
     def ready(self, pack: Pack) -> Labeller:
         """A pack that somebody has found elsewhere; its parts are those of the library. Raises ModelError."""
-        return self.composed(pack) if pack.manifest.runtime == "compose" else TextLabels(pack)
+        return self.composed(pack) if pack.manifest.runtime == "compose" else _model_of(pack)
 
     def composed(self, pack: Pack) -> Composed:
         """The same for a composed pack. Raises ModelError."""
@@ -53,7 +55,7 @@ class Library:
         if name not in self._ready:
             pack = self.find(name)
             is_composed = pack.manifest.runtime == "compose"
-            self._ready[name] = self._composed(pack, within) if is_composed else Once(TextLabels(pack))
+            self._ready[name] = self._composed(pack, within) if is_composed else Once(_model_of(pack))
         return self._ready[name]
 
     def _composed(self, pack: Pack, within: tuple[str, ...]) -> Composed:
@@ -65,22 +67,26 @@ class Once:
     """A model that several ask about the same turns, one after the other: it runs once, and answers the others from
     memory. May be shared by threads."""
 
-    def __init__(self, labeller: TextLabels) -> None:
+    def __init__(self, labeller: Labeller) -> None:
         self._labeller = labeller
-        self._last: tuple[tuple[Sequence[str], Sequence[str]], list[list[LabelScore]]] | None = None
+        self._last: tuple[tuple[Sequence[Any], ...], list[list[LabelScore]]] | None = None
         self.name, self.version, self.languages = labeller.name, labeller.version, labeller.languages
         self.labels, self.thresholds = labeller.labels, labeller.thresholds
         self.speaks, self.abstains, self.open = labeller.speaks, labeller.abstains, labeller.open
 
     def score(
-        self, texts: Sequence[str], before: Sequence[str] = (), _about: Sequence[About] = (), /
+        self, texts: Sequence[str], before: Sequence[str] = (), about: Sequence[About] = (), /
     ) -> list[list[LabelScore]]:
         """See `models.tasks.labelling.Labeller.score`."""
-        asked = (tuple(texts), tuple(before))
+        asked = (tuple(texts), tuple(before), tuple(about))
         last = self._last
         if last is None or last[0] != asked:
             last = self._last = (asked, self._labeller.score(*asked))
         return last[1]
+
+
+def _model_of(pack: Pack) -> Labeller:
+    return Mood(pack) if pack.manifest.task == "mood" else TextLabels(pack)
 
 
 def site_of(packs: Path) -> Path | None:

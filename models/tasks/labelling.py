@@ -6,17 +6,20 @@ from typing import Protocol
 
 import msgspec
 
+from models.features.time_line import TimeLine
 from models.tasks.text_labels import LabelScore
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a turn beside its words: its language ('': not known), the customer or device that it is about,
-    the names in it as (kind, name), in their order, and the day on which it was said."""
+    the names in it as (kind, name), in their order, the day on which it was said, and what stood on the time line then
+    (None: nobody knows)."""
 
     language: str = ""
     subject: str = ""
     names: tuple[tuple[str, str], ...] = ()
     day: date
+    line: TimeLine | None = None
 
 
 class Labeller(Protocol):

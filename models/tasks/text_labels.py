@@ -1,9 +1,8 @@
 """What a text pack says of a turn: every label with its probability, and what each word added to it.
 
-The model's log-odds are a sum over what it sees of the turn: hashed features (models/features/text.py), or the tokens
-of an encoder (models/features/tokens.py), which sees the turns before it too. It puts these parts out itself, so the
-evidence is what it ran on and not a second account of it.
-"""
+The model's log-odds are a sum over what it sees of the turn: hashed features (models/features/text.py), the tokens of
+an encoder (models/features/tokens.py), which sees the turns before it too, or both. It puts these parts out itself, so
+the evidence is what it ran on and not a second account of it."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from models.runtime import Model
 
 HASHED = {"index", "value"}
 TOKENS = {"ids", "kinds"}
+BOTH = HASHED | TOKENS
 TOKENIZER = "tokenizer.json"
 OUTPUTS = ("contributions", "probabilities")
 TURNS_A_RUN = 64
@@ -60,22 +60,33 @@ class Seen(Protocol):
     def words(self) -> NDArray[np.int64]: ...
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """What a model saw of a turn, of several kinds, as one."""
+
+    place: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+
 class Known(msgspec.Struct, frozen=True):
     """What a composed pack knew beside the words: of what (`of`, '': of the turn) it knew what (`what`), from where (a
-    table or pack, '': from the turn or by reckoning), and the value as people write it."""
+    table or pack, '': from the turn or by reckoning), and the value as people write it. `weight` is what it added to
+    the log-odds (None: it is no sum)."""
 
     source: str
     what: str
     of: str
     value: str
+    weight: float | None = None
 
 
 class LabelScore(msgspec.Struct, frozen=True, kw_only=True):
     """A label with its calibrated probability (0 to 1) and the words behind it.
 
     `contributions` are (start, end, weight): a stretch of characters of the turn, and what it added to the log-odds,
-    largest first. With the model's bias for the label they add up to the log-odds. `known` is what a composed pack went
-    by beside the words.
+    largest first. `known` is what a pack went by beside the words of the turn. With the weights among it, and the
+    model's bias for the label, they add up to the log-odds.
     """
 
     label: str
@@ -107,7 +118,7 @@ class TextLabels(Speaking):
     def __init__(self, pack: Pack) -> None:
         """Raises PackInvalid when the pack is for another task, or its labels have no threshold or no output."""
         manifest, where = pack.manifest, pack.folder
-        if manifest.task != "text-labels" or set(manifest.inputs) not in (HASHED, TOKENS):
+        if manifest.task != "text-labels" or set(manifest.inputs) not in (HASHED, TOKENS, BOTH):
             raise PackInvalid(f"{where} is a pack for {manifest.task}, not one that labels text; name another pack.")
         if not set(OUTPUTS) <= set(manifest.outputs):
             raise PackInvalid(f"{where} does not put out {' and '.join(OUTPUTS)}; install the pack anew.")
@@ -115,7 +126,7 @@ class TextLabels(Speaking):
             raise PackInvalid(f"{where}: `thresholds` and `labels` name different labels; install the pack anew.")
         if any(manifest.outputs[name].shape[-1] != len(manifest.labels) for name in OUTPUTS):
             raise PackInvalid(f"{where}: its model does not put out one value for each label; install the pack anew.")
-        if set(manifest.inputs) == TOKENS and TOKENIZER not in manifest.files:
+        if set(manifest.inputs) >= TOKENS and TOKENIZER not in manifest.files:
             raise PackInvalid(f"{where} has no {TOKENIZER} among its files; install the pack anew.")
         self._pack = pack
         self._opened: tuple[Model, Reader] | None = None
@@ -138,7 +149,8 @@ class TextLabels(Speaking):
             return read_hashed
         from models.features.tokens import TokenReader
 
-        return TokenReader(self._pack.folder / TOKENIZER).read
+        tokens = TokenReader(self._pack.folder / TOKENIZER).read
+        return reads_both(tokens) if set(self._pack.manifest.inputs) == BOTH else tokens
 
     def score(
         self, texts: Sequence[str], before: Sequence[str] = (), _about: Sequence[object] = ()
@@ -168,12 +180,12 @@ class TextLabels(Speaking):
     ) -> list[LabelScore]:
         if not turn.words.size:
             return []
-        by_word = _by_word(turn, contributions.astype(np.float64))
+        weights = by_word(turn, contributions.astype(np.float64))
         return [
             LabelScore(
                 label=label,
                 probability=float(probabilities[column]),
-                contributions=_phrases(text, turn, by_word[:, column]),
+                contributions=phrases(text, turn, weights[:, column]),
             )
             for column, label in enumerate(self.labels)
         ]
@@ -184,7 +196,7 @@ class Reader(Protocol):
 
     def __call__(
         self, turns: Sequence[str], before: Sequence[str], /
-    ) -> tuple[dict[str, NDArray[np.int64]], Sequence[Seen]]: ...
+    ) -> tuple[dict[str, NDArray[Any]], Sequence[Seen]]: ...
 
 
 def read_hashed(turns: Sequence[str], _: Sequence[str], /) -> tuple[dict[str, NDArray[Any]], Sequence[Seen]]:
@@ -194,21 +206,43 @@ def read_hashed(turns: Sequence[str], _: Sequence[str], /) -> tuple[dict[str, ND
     return {"index": index, "value": value}, features
 
 
-def _by_word(turn: Seen, contributions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each word added to each label: a part is shared out evenly over the words it touches; what touches none, a
-    mark, goes to the word before it, at the beginning to the first."""
+def reads_both(tokens: Reader) -> Reader:
+    """Reads turns as an encoder's tokens, by `tokens`, and as hashed features, which a model puts out after the
+    tokens."""
+
+    def read(turns: Sequence[str], before: Sequence[str], /) -> tuple[dict[str, NDArray[Any]], Sequence[Seen]]:
+        inputs, as_tokens = tokens(turns, before)
+        hashed, as_features = read_hashed(turns, before)
+        width = inputs["ids"].shape[1]
+        return inputs | hashed, [
+            Parts(
+                np.concatenate([one.place, width + other.place]),
+                np.concatenate([one.start, other.start]),
+                np.concatenate([one.end, other.end]),
+                one.words,
+            )
+            for one, other in zip(as_tokens, as_features, strict=True)
+        ]
+
+    return read
+
+
+def by_word(turn: Seen, contributions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each word added to each label, of what each part that a model saw added [parts, labels]: a part is shared
+    out evenly over the words it touches; what touches none, a mark, goes to the word before it, at the beginning to the
+    first."""
     first = np.maximum(np.searchsorted(turn.words[:, 0], turn.start, side="right") - 1, 0)
     last = np.maximum(np.searchsorted(turn.words[:, 0], turn.end, side="left") - 1, first)
     share = contributions / (last - first + 1)[:, np.newaxis]
     steps = np.zeros((len(turn.words) + 1, contributions.shape[1]))
     np.add.at(steps, first, share)
     np.add.at(steps, last + 1, -share)
-    by_word: NDArray[np.float64] = np.cumsum(steps, axis=0)[:-1]
-    return by_word
+    weights: NDArray[np.float64] = np.cumsum(steps, axis=0)[:-1]
+    return weights
 
 
-def _phrases(text: str, turn: Seen, weights: NDArray[np.float64]) -> tuple[tuple[int, int, float], ...]:
-    """The words with their weights, largest first.
+def phrases(text: str, turn: Seen, weights: NDArray[np.float64]) -> tuple[tuple[int, int, float], ...]:
+    """The words of a turn as (start, end, weight), largest first; `weights` is what each added to a label.
 
     Chinese has no spaces: neighbouring characters are one word when all of them weigh at least half as much as the
     heaviest in the turn, or all of them less, or all of them speak against the label.

@@ -2,11 +2,11 @@
 
     python -m models.train.call_signals [--out FOLDER] [--key FILE]
 
-An encoder that was trained on other text (models/train/pretrained.py) is fine-tuned on models/train/turns. Of the
-scenarios that may be learnt from an eighth is kept back: on it the calibration and the thresholds are fixed. Half of
-the turns are read as a recogniser wrote them (models/train/heard.py), or at least without their marks and capitals, and
-some without what was said before them; both are drawn anew in each pass.
-"""
+An encoder that was trained on other text (models/train/pretrained.py) is fine-tuned on models/train/turns, and a linear
+model over hashed features (models/train/call_signals_small.py) learns from the same turns. Of the scenarios that may be
+learnt from an eighth is kept back: on it is fixed what each of the two counts for, the calibration and the thresholds.
+Half of the turns are read as a recogniser wrote them (models/train/heard.py), or at least without their marks and
+capitals, and some without what was said before them; both are drawn anew in each pass."""
 
 import random
 import re
@@ -16,17 +16,21 @@ from pathlib import Path
 
 import click
 import msgspec
+import numpy as np
 import onnx
 
 from models.features.tokens import IDS, KINDS, TokenReader
 from models.pack import Calibration, Manifest, Metric, Source, Tensor
-from models.tasks.text_labels import TOKENIZER
+from models.tasks.text_labels import TOKENIZER, reads_both
+from models.train.call_signals_small import fit, matrix
 from models.train.encoder import Recipe
 from models.train.encoder_graph import graph_of, in_8_bits
 from models.train.judging import AS_HEARD, Figures, Judged, calibration, judge, measure, metric_as_heard, metrics, table
 from models.train.labelled import LABELS, LANGUAGES, Turn, fold_of, is_test, read_heard, read_turns, truth_of
+from models.train.mixed_graph import hashed, joined, mix
 from models.train.packing import key_option, write_pack
 from models.train.pretrained import HEADS, SOURCE, read_pretrained
+from models.train.quantize import quantize_tables
 from models.train.tuning import learn, log_odds
 
 OUT = Path(__file__).parents[1] / "packs" / "call-signals"
@@ -47,7 +51,7 @@ ABOUT_ZH = (
     "交付、质保、危险、回电还是表扬。话里有话、说反话，以及没明说的不满，它判得不准。训练用的句子都是专门写的，没有一句来自真实电话。"
     "让它单独作主之前，先看它的指标，安全方面尤其如此。"
 )
-RECIPE = Recipe(rate=1e-4, passes=5)
+RECIPE = Recipe(rate=1e-4, passes=4)
 PROBES = (
     ("the gearbox is whining again send somebody", ""),
     ("Three, and by Friday.", "How many seals do you need?"),
@@ -73,15 +77,19 @@ def main(out: Path, key: Path | None) -> None:
         params = learn(
             params, reader, lambda draw: [_as_read(turn, heard, draw) for turn in learnt], truth_of(learnt), RECIPE
         )
-        scores = log_odds(params, reader, [(turn.text, turn.before) for turn in kept_back])
-        judged = judge(scores, truth_of(kept_back))
-        exact = graph_of(params, HEADS, judged.slope, judged.offset)
+        linear = fit(matrix(learnt), truth_of(learnt))
+        of_encoder = log_odds(params, reader, [(turn.text, turn.before) for turn in kept_back])
+        of_words = np.asarray(matrix(kept_back) @ linear.weights)
+        mixed = mix(of_encoder, of_words, truth_of(kept_back))
+        judged = judge(mixed.of(of_encoder, of_words), truth_of(kept_back))
+        encoder = graph_of(params, HEADS, mixed.encoder * judged.slope, mixed.offset * judged.slope + judged.offset)
+        words = hashed(linear.weights * mixed.linear * judged.slope)
         pack = _Pack(reader, Path(folder, TOKENIZER).read_bytes(), judged)
 
         def figures_of(model: onnx.ModelProto, turns: Sequence[Turn]) -> Figures:
             return measure(pack.write(Path(folder, "pack"), model), turns)
 
-        small = in_8_bits(exact)
+        exact, small = joined(encoder, words), joined(in_8_bits(encoder), quantize_tables(words))
         exact_figures, small_figures = figures_of(exact, tested), figures_of(small, tested)
         figures = metrics(exact_figures, small_figures, tested)
         spoken = [msgspec.structs.replace(turn, text=heard[turn.text]) for turn in tested if heard.get(turn.text)]
@@ -128,7 +136,7 @@ class _Pack:
         """Write the pack with this model into a folder; gives the folder."""
         manifest = Manifest(
             name="call-signals",
-            version="0.3.0",
+            version="0.4.0",
             task="text-labels",
             runtime="onnx",
             languages=LANGUAGES,
@@ -140,7 +148,10 @@ class _Pack:
             labels=LABELS,
             thresholds=self._judged.thresholds,
             calibration=calibrated,
-            inputs={name: Tensor(dtype="int64", shape=(-1, -1)) for name in (IDS, KINDS)},
+            inputs={
+                **{name: Tensor(dtype="int64", shape=(-1, -1)) for name in (IDS, KINDS, "index")},
+                "value": Tensor(dtype="float32", shape=(-1, -1)),
+            },
             outputs={
                 "contributions": Tensor(dtype="float32", shape=(-1, -1, len(LABELS))),
                 "log_odds": Tensor(dtype="float32", shape=(-1, len(LABELS))),
@@ -149,7 +160,8 @@ class _Pack:
             sources=(Source(name="models/train/turns", licence="Apache-2.0", use="train"), SOURCE),
             metrics=tuple(measured),
         )
-        given, _ = self._reader.read([text for text, _ in PROBES], [before for _, before in PROBES])
+        read = reads_both(self._reader.read)
+        given, _ = read([text for text, _ in PROBES], [before for _, before in PROBES])
         content = model.SerializeToString(deterministic=True)
         beside = {TOKENIZER: self._tokenizer}
         return write_pack(folder, content, manifest, given, within=WITHIN, beside=beside, key=key)

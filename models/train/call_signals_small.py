@@ -22,6 +22,7 @@ from sklearn.svm import LinearSVC
 
 from models.features.text import FEATURES, batch, extract
 from models.pack import Calibration, Manifest, Metric, Source, Tensor
+from models.train.hashed_graph import graph_of, summed
 from models.train.judging import Judged, calibration, judge, measure, metrics, table
 from models.train.labelled import LABELS, LANGUAGES, Truth, Turn, fold_of, is_test, read_turns, truth_of
 from models.train.packing import key_option, write_pack
@@ -80,26 +81,28 @@ def main(out: Path, key: Path | None) -> None:
 
 def train(turns: Sequence[Turn]) -> tuple[Linear, Judged]:
     """A calibrated model learnt from all of the turns, and the probability from which each label counts."""
-    features, truth = _matrix(turns), truth_of(turns)
+    features, truth = matrix(turns), truth_of(turns)
     fold = np.array([fold_of(turn, FOLDS) for turn in turns])
     unseen = np.zeros(truth.shape)
     for number in range(FOLDS):
         seen = fold != number
-        part = _fit(features[seen], truth[seen])
+        part = fit(features[seen], truth[seen])
         unseen[~seen] = features[~seen] @ part.weights + part.bias
-    whole = _fit(features, truth)
+    whole = fit(features, truth)
     judged = judge(unseen, truth)
     return Linear(weights=whole.weights * judged.slope, bias=whole.bias * judged.slope + judged.offset), judged
 
 
-def _matrix(turns: Sequence[Turn]) -> csr_array:
+def matrix(turns: Sequence[Turn]) -> csr_array:
+    """The features of turns [turns, FEATURES]."""
     found = [extract(turn.text) for turn in turns]
     ends = np.cumsum([0, *(turn.index.size for turn in found)])
     values, indices = np.concatenate([turn.value for turn in found]), np.concatenate([turn.index for turn in found])
     return csr_array((values, indices.astype(np.int32), ends.astype(np.int32)), shape=(len(turns), FEATURES))
 
 
-def _fit(features: csr_array, truth: Truth) -> Linear:
+def fit(features: csr_array, truth: Truth) -> Linear:
+    """One linear model a label, not calibrated."""
     fitted = [LinearSVC(C=COST, dual=True, random_state=SEED).fit(features, truth[:, j]) for j in range(len(LABELS))]
     return Linear(
         weights=np.stack([model.coef_[0] for model in fitted], axis=1),
@@ -108,33 +111,13 @@ def _fit(features: csr_array, truth: Truth) -> Linear:
 
 
 def exported(linear: Linear) -> onnx.ModelProto:
-    """The model in ONNX: for every feature its row of weights times its value, added up.
-
-    A turn has a few hundred of FEATURES features, so the rows are looked up and nothing is multiplied by zero; the
-    parts that are added up are put out as evidence. The weights are stored as signed square roots of their share of
-    the label's largest weight: most are small, and so 8 bits err half as much on them, with one scale for all labels.
-    """
-    scale = np.abs(linear.weights).max(axis=0)
-    shares = linear.weights / scale
-    helper, tensor = onnx.helper, onnx.TensorProto
-    constants = {
-        "roots": (np.sign(shares) * np.sqrt(np.abs(shares))).astype(np.float32),
-        "scale": scale.astype(np.float32),
-        "bias": linear.bias.astype(np.float32),
-        "innermost": np.array([2]),
-        "features": np.array([1]),
-    }
-    nodes = [
-        helper.make_node("Gather", ["roots", "index"], ["root"]),
-        helper.make_node("Abs", ["root"], ["size"]),
-        helper.make_node("Mul", ["root", "size"], ["share"]),
-        helper.make_node("Mul", ["share", "scale"], ["weight"]),
-        helper.make_node("Unsqueeze", ["value", "innermost"], ["values"]),
-        helper.make_node("Mul", ["weight", "values"], ["contributions"]),
-        helper.make_node("ReduceSum", ["contributions", "features"], ["sum"], keepdims=0),
-        helper.make_node("Add", ["sum", "bias"], ["log_odds"]),
-        helper.make_node("Sigmoid", ["log_odds"], ["probabilities"]),
+    """The model in ONNX: for every feature its row of weights times its value, added up."""
+    constants, nodes = summed(linear.weights, linear.bias)
+    nodes += [
+        onnx.helper.make_node("Add", ["sum", "bias"], ["log_odds"]),
+        onnx.helper.make_node("Sigmoid", ["log_odds"], ["probabilities"]),
     ]
+    tensor = onnx.TensorProto
     sizes: dict[str, tuple[int, list[str | int | None]]] = {
         "index": (tensor.INT64, ["turns", "features"]),
         "value": (tensor.FLOAT, ["turns", "features"]),
@@ -142,17 +125,7 @@ def exported(linear: Linear) -> onnx.ModelProto:
         "log_odds": (tensor.FLOAT, ["turns", len(LABELS)]),
         "probabilities": (tensor.FLOAT, ["turns", len(LABELS)]),
     }
-    infos = {name: helper.make_tensor_value_info(name, *size) for name, size in sizes.items()}
-    graph = helper.make_graph(
-        nodes,
-        "call_signals",
-        [infos.pop("index"), infos.pop("value")],
-        list(infos.values()),
-        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    return model
+    return graph_of("call_signals", nodes, sizes, ("index", "value"), constants)
 
 
 def packed(

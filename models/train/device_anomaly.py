@@ -48,6 +48,14 @@ ABOUT = (
     "A machine in order that drifts to where it has not been is then called too. Probabilities of single sensors are "
     "calibrated for one faulty reading in twenty; learnt from made series and made faults."
 )
+ABOUT_ZH = (
+    "盯着设备的任意一个数值传感器，判断这次读数是不是不正常：尖峰、台阶、漂移、噪声变大、振荡、超出平常范围、卡死不动、迟到。"
+    "大约要有 200 次读数才开始有把握。它拿传感器和自己最近两千次读数比："
+    "持续下去的变化几百次后就算平常，一开始就有的故障看不出来。"
+    "此外在现场学每台设备：400 行之后学各传感器之间的关系，在 "
+    "`outstation score` 里，600 次读数之后学读得慢的传感器的节律。"
+    "设备正常、但走到了从没到过的工况，也会被报出来。单个传感器的概率按二十次读数里有一次故障校准；训练用的序列和故障都是做出来的。"
+)
 
 MADE_TO_LEARN, MADE_TO_CHECK, MADE_TO_TEST = (11, 2400), (12, 400), (13, 400)  # seed, series
 FAULTS_IN_EACH = 6  # copies of a NAB series with a made fault
@@ -299,6 +307,7 @@ def packed(
         languages=(),
         licence="Apache-2.0",
         about=ABOUT,
+        about_zh=ABOUT_ZH,
         files={},
         model=MODEL_FILE,
         labels=(LABEL,),

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from models.features.tokens import IDS, KINDS, PAD
 from models.train.quantize import quantize_blocks
 
-OPSET = 20  # the first with Gelu
+OPSET, IR = 20, 10  # the first with Gelu
 FORBIDDEN = -1e9
 EPSILON = 1e-12
 LABELLED = ("contributions", "log_odds", "probabilities")
@@ -88,7 +88,7 @@ def graph_of(
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in zip(LABELLED, shapes, strict=True)],
         g.constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
     onnx.checker.check_model(model)
     return model
 

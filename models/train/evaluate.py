@@ -7,9 +7,10 @@ import msgspec
 
 from models.errors import InputInvalid
 from models.pack import Pack
-from models.train import churn_odds, deal_odds, evaluate_device_anomaly, odds, renewal_odds
+from models.train import call_mood, churn_odds, deal_odds, evaluate_device_anomaly, odds, renewal_odds
 from models.train.judging import AS_HEARD, SET, SPLIT, Figures, measure
 from models.train.labelled import is_test, read_heard, read_turns
+from models.train.written_calls import read_moments
 
 TYPED_TARGET, HEARD_TARGET = 0.92, 0.85
 ODDS = {recipe.name: recipe for recipe in (deal_odds.RECIPE, renewal_odds.RECIPE, churn_odds.RECIPE)}
@@ -33,6 +34,8 @@ def evaluate(pack: Pack, data: Path | None) -> Iterator[Measured]:
     match pack.manifest.task:
         case "text-labels":
             yield from _text(pack)
+        case "mood":
+            yield from _moods(pack)
         case "odds" if pack.manifest.name in ODDS:
             yield from _odds(pack, data)
         case "device-rul":
@@ -63,6 +66,13 @@ def _text(pack: Pack) -> Iterator[Measured]:
             where = f"{SET}, {AS_HEARD}, {language}, {len(spoken)} turns"
             yield _against(name, where, "macro-F1", figures.macro_f1_by_language[language], HEARD_TARGET)
     yield from _more(name, typed)
+
+
+def _moods(pack: Pack) -> Iterator[Measured]:
+    figures = call_mood.measure(pack.folder, [one for one in read_moments() if is_test(one)])
+    for one in call_mood.metrics({}, figures):
+        where = f"{one.set}, {one.split}, {one.samples} turns"
+        yield Measured(pack=pack.manifest.name, set=where, metric=one.metric, value=one.value)
 
 
 def _odds(pack: Pack, data: Path | None) -> Iterator[Measured]:

@@ -6,6 +6,7 @@ Scenarios, never single turns, are held out: turns of one scenario share their w
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -29,26 +30,37 @@ LABELS = (
     "callback_request",
     "praise",
 )
+MOODS = ("upset", "urgent")
 LANGUAGES = ("en", "zh")
 SAFETY = LABELS.index("safety_hazard")
 
 Truth = NDArray[np.bool_]
 
 
+class Scene(Protocol):
+    """What is held out as a whole: what was written for one scenario of a language."""
+
+    @property
+    def scenario(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+
+
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of one speaker, the scenario that it was written for, and what was said before it in the same call ('':
-    it stands alone)."""
+    it stands alone). `moods` are those of a customer then (None: nobody asked, as of an agent)."""
 
     scenario: str
     language: str
     labels: tuple[str, ...]
     text: str
     before: str = ""
+    moods: tuple[str, ...] | None = None
 
 
 def read_turns(folder: Path = TURNS) -> list[Turn]:
-    """The turns of every language: tab-separated scenario, language, speaker, labels (commas between, or
-    `none`), text.
+    """The turns of every language: tab-separated scenario, language, speaker, labels (commas between, or `none`), moods
+    (likewise; `-`: nobody asked), text.
 
     Where a scenario's rows name their speakers it is one call, and its rows are in the order in which they were said.
     """
@@ -57,16 +69,31 @@ def read_turns(folder: Path = TURNS) -> list[Turn]:
         scenario_before = ""
         earlier: list[str] = []
         for line in (folder / f"{language}.tsv").read_text("utf-8").splitlines()[1:]:
-            scenario, written, speaker, labels, text = line.split("\t")
-            names = () if labels == "none" else tuple(labels.split(","))
-            if written != language or not set(names) <= set(LABELS):
-                raise ValueError(f"{folder / language}.tsv: {line!r} is of another language or has an unknown label.")
+            scenario, written, speaker, labels, moods, text = line.split("\t")
+            if written != language:
+                raise ValueError(f"{folder / language}.tsv: {line!r} is of another language.")
             if scenario != scenario_before:
                 scenario_before, earlier = scenario, []
             before = said_before(earlier) if speaker != "-" else ""
-            turns.append(Turn(scenario=scenario, language=language, labels=names, text=text, before=before))
+            turns.append(
+                Turn(
+                    scenario=scenario,
+                    language=language,
+                    labels=_names(labels, LABELS),
+                    text=text,
+                    before=before,
+                    moods=None if moods == "-" else _names(moods, MOODS),
+                )
+            )
             earlier.append(text)
     return turns
+
+
+def _names(written: str, known: Sequence[str]) -> tuple[str, ...]:
+    names = () if written == "none" else tuple(written.split(","))
+    if not set(names) <= set(known):
+        raise ValueError(f"{written!r} is none of {', '.join(known)}.")
+    return names
 
 
 def read_heard(language: str, folder: Path = TURNS) -> dict[str, str]:
@@ -76,20 +103,20 @@ def read_heard(language: str, folder: Path = TURNS) -> dict[str, str]:
     return dict(line.split("\t") for line in lines)
 
 
-def draw(turn: Turn) -> int:
-    """A number drawn for the turn's scenario; it stays when scenarios are added."""
-    digest = hashlib.sha256(f"{turn.language}/{turn.scenario}".encode()).digest()
+def draw(scene: Scene) -> int:
+    """A number drawn for a scenario; it stays when scenarios are added."""
+    digest = hashlib.sha256(f"{scene.language}/{scene.scenario}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
-def is_test(turn: Turn) -> bool:
-    """Whether a turn is of the fifth of the scenarios that is never learnt from."""
-    return draw(turn) % 5 == 0
+def is_test(scene: Scene) -> bool:
+    """Whether what was written for a scenario is of the fifth of them that is never learnt from."""
+    return draw(scene) % 5 == 0
 
 
-def fold_of(turn: Turn, folds: int) -> int:
-    """The fold of a turn that may be learnt from; all turns of a scenario are in one."""
-    return draw(turn) // 5 % folds
+def fold_of(scene: Scene, folds: int) -> int:
+    """The fold of what may be learnt from; all of a scenario is in one."""
+    return draw(scene) // 5 % folds
 
 
 def truth_of(turns: Sequence[Turn]) -> Truth:

@@ -43,6 +43,8 @@ LABELS = [
     "callback_request",
     "praise",
     "part_missing",
+    "upset",
+    "urgent",
     "device_anomaly",
 ]
 CHINESE = re.compile("[\u4e00-\u9fff]")

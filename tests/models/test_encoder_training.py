@@ -7,8 +7,11 @@ from numpy.typing import NDArray
 import models.runtime  # noqa: F401  # isort: skip  # before ONNX Runtime, which it keeps from reporting its use
 import onnxruntime
 
+from models.features.text import FEATURES
 from models.train.encoder import Params, Recipe, filled, fine_tune, forward, log_odds_of, new_head
 from models.train.encoder_graph import graph_of, in_8_bits
+from models.train.mixed_graph import hashed, joined, mix
+from models.train.quantize import quantize_tables
 
 WIDTH, HEADS, LAYERS, WORDS, LABELS = 128, 4, 2, 50, 3
 
@@ -93,3 +96,37 @@ def test_the_graph_says_what_the_encoder_says_and_in_8_bits_nearly_so(learnt: Pa
         assert contributions.sum(1) + bias == pytest.approx(log_odds, abs=1e-4)
         assert probabilities == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-5)
     assert len(small.SerializeToString()) < 0.7 * len(exact.SerializeToString())
+
+
+def test_with_a_linear_part_the_log_odds_are_the_sum_of_both(learnt: Params) -> None:
+    ids, kinds, _ = some_turns(16, 4)
+    draw = np.random.default_rng(4)
+    weights = draw.standard_normal((FEATURES, LABELS))
+    index, value = draw.integers(0, FEATURES, (16, 7)), draw.random((16, 7)).astype(np.float32)
+    encoder, words = graph_of(learnt, HEADS, np.ones(LABELS), np.zeros(LABELS)), hashed(weights)
+    given = {"ids": ids, "kinds": kinds}
+    (alone,) = onnxruntime.InferenceSession(encoder.SerializeToString()).run(["log_odds"], given)
+    linear = (weights[index] * value[..., np.newaxis]).sum(1)
+    for model, within in (
+        (joined(encoder, words), 1e-3),
+        (joined(in_8_bits(encoder), quantize_tables(words)), 0.6),
+    ):
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        contributions, log_odds, probabilities = session.run(None, given | {"index": index, "value": value})
+        assert log_odds == pytest.approx(alone + linear, abs=within)
+        assert contributions.shape == (16, 13 + 7, LABELS)
+        assert contributions.sum(1) + learnt["head"]["bias"] == pytest.approx(log_odds, abs=1e-3)
+        assert probabilities == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-5)
+
+
+def test_of_two_scores_the_one_that_knows_counts_for_more_and_both_for_most() -> None:
+    draw = np.random.default_rng(5)
+    truth = draw.random((2000, 1)) < 0.3
+    good, bad = (3 * truth + draw.standard_normal(truth.shape) * size for size in (1.5, 4.0))
+    mixed = mix(good, bad, truth)
+    assert mixed.encoder[0] > mixed.linear[0] > 0
+
+    def error(scores: NDArray[np.float64]) -> float:
+        return float(((scores > np.quantile(scores, 0.7)) != truth).mean())
+
+    assert error(mixed.of(good, bad)) < error(good) < error(bad)

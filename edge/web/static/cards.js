@@ -4,9 +4,9 @@
 import { glance } from "./aside.js";
 import { h, icon, keep, notice } from "./dom.js";
 import { evidence } from "./evidence.js";
-import { gatewayNow, post } from "./gateway.js";
+import { gatewayNow, get, post } from "./gateway.js";
 import { isOpen, put, state } from "./state.js";
-import { clock, inLanguage, name, percent, say, stretch } from "./words.js";
+import { clock, inLanguage, name, percent, say, stretch, tidy } from "./words.js";
 
 const SETTLED_SHOWN = 12;
 const SOON_S = 120;
@@ -102,7 +102,39 @@ function playElement(card) {
       subjectLink(card),
     ),
     card.evidence.map((piece) => evidence(piece, card)),
+    likeBefore(card),
     h("ol.plain.steps"),
+  );
+}
+
+/** What was like it before, and what was done then; asked for when somebody opens it. */
+function likeBefore(card) {
+  const list = h("ol.plain");
+  const fetched = async () => {
+    try {
+      const cases = await get(`/api/cards/${card.id}/like`);
+      list.replaceChildren(...(cases.length ? cases.map(caseElement) : [h("li.quiet", {}, say("noneLike"))]));
+    } catch (error) {
+      list.replaceChildren(h("li.quiet", {}, error.message));
+    }
+  };
+  return h(
+    "details.like",
+    { ontoggle: (event) => event.currentTarget.open && fetched() },
+    h("summary", {}, say("likeBefore")),
+    list,
+  );
+}
+
+function caseElement(one) {
+  const steps = one.steps.map((step) =>
+    [inLanguage(step.what), stateWord(step), step.by && name(step.by), step.remark].filter(Boolean).join(" · "),
+  );
+  return h(
+    "li",
+    {},
+    h("p", {}, `${clock(one.at)} · ${one.subject} · ${percent(one.likeness)} `, h("q.said", {}, tidy(one.said))),
+    h("ul", {}, steps.map((step) => h("li", {}, step))),
   );
 }
 

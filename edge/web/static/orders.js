@@ -3,7 +3,7 @@
 import { h, keep, notice } from "./dom.js";
 import { get, post, send } from "./gateway.js";
 import { isEmpty, newestFirst, put, state } from "./state.js";
-import { clock, inLanguage, name, say } from "./words.js";
+import { clock, inLanguage, metric, name, say } from "./words.js";
 
 /** The view of the orders. */
 export function show(main) {
@@ -77,7 +77,7 @@ function packCard(pack) {
   const cell = (text) => h("td", {}, text);
   const figure = (value) => value.toLocaleString(undefined, { maximumFractionDigits: 3 });
   const rows = pack.metrics.map((measured) =>
-    h("tr", {}, ...[measured.metric, figure(measured.value), `${measured.set}, ${measured.split}`].map(cell), cell(String(measured.samples))),
+    h("tr", {}, ...[metric(measured.metric), figure(measured.value), `${measured.set}, ${measured.split}`].map(cell), cell(String(measured.samples))),
   );
   const head = ["metric", "value", "on", "samples"].map((word) => h("th", {}, say(`packs_${word}`)));
   const trust = pack.calibration && `${say("packs_calibrated")} ${figure(pack.calibration.error)}`;

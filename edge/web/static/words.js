@@ -80,6 +80,8 @@ export const WORDS = {
   usual: ["平常", "usual"],
   weighed: ["依据", "what weighed"],
   knownOf: ["{1} 的{0}", "{0} of {1}"],
+  likeBefore: ["以前类似的情况", "Like this before"],
+  noneLike: ["没有类似的先例", "Nothing like it before"],
 
   noCalls: ["还没有通话", "No calls yet"],
   noCallsHint: [
@@ -229,6 +231,19 @@ export const NAMES = {
   yes: ["是", "yes"],
   no: ["否", "no"],
   complaint: ["投诉、不满", "complaint"],
+  upset: ["情绪不好", "upset"],
+  urgent: ["等不得", "cannot wait"],
+  said_before: ["前面说过", "said before"],
+  words_a_second: ["每秒词数", "words a second"],
+  characters_a_second: ["每秒字数", "characters a second"],
+  pace_change: ["语速变化", "pace, against their own"],
+  gap: ["隔了多久才答", "gap before it"],
+  overlap: ["抢话", "cuts in"],
+  unsure: ["没听清的词", "words heard badly"],
+  exclamations: ["感叹号", "exclamation marks"],
+  questions: ["问号", "question marks"],
+  trails_off: ["省略号", "trails off"],
+  called: ["之前来电", "rang before"],
   churn_risk: ["流失风险", "may leave"],
   renewal: ["续约", "renewal"],
   delivery_query: ["问交付", "delivery"],
@@ -237,6 +252,29 @@ export const NAMES = {
   callback_request: ["要求回电", "wants a call back"],
   praise: ["表扬", "praise"],
   device_anomaly: ["运行异常", "unlike itself"],
+
+  "macro-F1": ["宏平均 F1", "macro-F1"],
+  float: ["浮点", "float"],
+  en: ["英文", "English"],
+  zh: ["中文", "Chinese"],
+  "precision at recall 0.8": ["召回率 0.8 时的精确率", "precision at recall 0.8"],
+  "average precision": ["平均精确率", "average precision"],
+  "calibration error": ["校准误差", "calibration error"],
+  "mean probability": ["平均概率", "mean probability"],
+  "share with the label": ["实际占比", "share with the label"],
+  "words and marks alone": ["只看字词和标点", "words and marks alone"],
+  "without how it is spoken": ["不看怎么说的", "without how it is spoken"],
+  "without what came before": ["不看以往往来", "without what came before"],
+  "AUC of readings": ["读数的 AUC", "AUC of readings"],
+  "average precision of readings": ["读数的平均精确率", "average precision of readings"],
+  "F1 of readings": ["读数的 F1", "F1 of readings"],
+  "share of faults found": ["找到的故障占比", "share of faults found"],
+  "false alarms in 10,000 readings": ["每一万次读数的误报", "false alarms in 10,000 readings"],
+  "F1 of readings at the threshold": ["阈值处读数的 F1", "F1 of readings at the threshold"],
+  "false alarm rate at the threshold": ["阈值处误报率", "false alarm rate at the threshold"],
+  "missing alarm rate at the threshold": ["阈值处漏报率", "missing alarm rate at the threshold"],
+  "share of windows hit": ["命中的异常区段占比", "share of windows hit"],
+  "false alarms a day": ["每天误报", "false alarms a day"],
 
   value: ["偏离平常", "away from usual"],
   shift: ["近期均值偏移", "recent mean moved"],
@@ -291,6 +329,12 @@ export function say(key, ...values) {
 /** A label of a pack, or any name from the site, readable. */
 export function name(raw) {
   return NAMES[raw]?.[LANGUAGES.indexOf(language)] ?? raw.replaceAll("_", " ");
+}
+
+/** The name of a metric: its parts stand between commas. */
+export function metric(raw) {
+  const parts = raw.split(", ").map(name);
+  return parts.join(language === "zh" ? "，" : ", ");
 }
 
 /** A text that comes in several languages: ours, or the one there is. */
