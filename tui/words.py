@@ -121,6 +121,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "what.questions": ("问号", "question marks"),
     "what.trails_off": ("省略号", "trails off"),
     "what.called": ("之前来电", "rang before"),
+    "what.nothing_else": ("此外没有往来", "nothing else before"),
     "what.note": ("之前有记录", "note before"),
     # ---- the keys
     "key.accept": ("接受", "accept"),

@@ -24,7 +24,7 @@ from models.tasks.text_labels import Known, LabelScore, Speaking, by_word, phras
 
 INPUTS = {"index", "value", "moments"}
 OF_WORDS, OF_MOMENTS, LOG_ODDS, PROBABILITIES = "contributions", "of_moments", "log_odds", "probabilities"
-EARLIER = "said_before"
+EARLIER, NOTHING_ELSE = "said_before", "nothing_else"
 QUOTED = 40  # characters of an earlier turn
 
 Floats = NDArray[np.float32]
@@ -138,16 +138,22 @@ def inputs_of(seen: Sequence[_Seen]) -> dict[str, NDArray[Any]]:
 
 
 def _known(seen: _Seen, of_words: Floats, of_moments: Floats) -> tuple[Known, ...]:
-    """What weighed beside the words of the turn, the heaviest first: the turns before it, and the numbers."""
+    """What weighed beside the words of the turn, the heaviest first: the turns before it, the numbers, and that nothing
+    else happened before the call."""
     known = []
     place = seen.words.index.size
     for turn, words, _ in seen.earlier:
         weight = float(of_words[place : place + words.index.size].sum())
         place += words.index.size
         known.append(Known("", EARLIER, _second(turn), _quoted(turn.text), weight))
+    nothing = 0.0
     for name, value, weight in zip(COLUMNS, seen.moments.tolist(), of_moments.tolist(), strict=True):
-        if weight and (value or name not in STEPS):
+        if name in STEPS and value == 0:
+            nothing += weight
+        elif weight:
             known.append(Known("", name, "", shown(name, value, seen.line), weight))
+    if nothing:
+        known.append(Known("", NOTHING_ELSE, "", "", nothing))
     return tuple(sorted(known, key=lambda one: -(one.weight or 0.0)))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
@@ -26,7 +27,7 @@ from models.features.time_line import COLUMNS, SPOKEN, STEPS
 from models.pack import Calibration, Manifest, Metric, Source, Tensor, read_pack
 from models.tasks.mood import LOG_ODDS, OF_MOMENTS, OF_WORDS, PROBABILITIES, Mood, inputs_of, see
 from models.train.hashed_graph import graph_of, summed
-from models.train.judging import calibrate, calibration_error, threshold
+from models.train.judging import best_threshold, calibrate, calibration_error
 from models.train.labelled import LANGUAGES, MOODS, fold_of, is_test
 from models.train.packing import key_option, write_pack
 from models.train.quantize import quantize_tables
@@ -38,6 +39,7 @@ FOLDS = 5
 COST = 0.3  # of a misjudged turn against the size of the weights
 SEED = 0
 MOMENT_SIZE = 0.3  # of a number one standard deviation from the mean, beside the features of words
+MOST_OFF = 3.0  # standard deviations: what is further off counts no more
 PROBES = 6
 WITHIN = 1e-3
 CALLS, TURNS = "models/train/calls", "models/train/turns"
@@ -127,7 +129,7 @@ def train(moments: Sequence[Moment]) -> tuple[Linear, dict[str, float]]:
     probabilities = 1 / (1 + np.exp(-(unseen * slope + offset)))
     return msgspec.structs.replace(
         whole, words=whole.words * slope, moments=whole.moments * slope, bias=whole.bias * slope + offset
-    ), {mood: round(threshold(probabilities[:, j], truth[:, j]), 4) for j, mood in enumerate(MOODS)}
+    ), {mood: round(best_threshold(probabilities[:, j], truth[:, j]), 4) for j, mood in enumerate(MOODS)}
 
 
 def matrices(moments: Sequence[Moment]) -> tuple[csr_array, Scores]:
@@ -149,7 +151,8 @@ def fit(words: csr_array, numbers: Scores, truth: Truth) -> Linear:
     spread = np.nan_to_num(np.nanstd(numbers, axis=0))
     spread[spread == 0] = 1.0
     design = hstack([words, csr_array(_standard(numbers, mean, spread) * MOMENT_SIZE)], format="csr")
-    fitted = [LinearSVC(C=COST, dual=True, random_state=SEED).fit(design, truth[:, j]) for j in range(len(MOODS))]
+    svm = LinearSVC(C=COST, dual=True, random_state=SEED, max_iter=5_000)
+    fitted = [clone(svm).fit(design, truth[:, j]) for j in range(len(MOODS))]
     weights = np.stack([model.coef_[0] for model in fitted], axis=1)
     return Linear(
         words=weights[:FEATURES],
@@ -168,7 +171,7 @@ def scored(linear: Linear, words: csr_array, numbers: Scores) -> Scores:
 
 
 def _standard(numbers: Scores, mean: Scores, spread: Scores) -> Scores:
-    return np.nan_to_num((numbers - mean) / spread)
+    return np.asarray(np.clip(np.nan_to_num((numbers - mean) / spread), -MOST_OFF, MOST_OFF))
 
 
 # ---- the pack ----------------------------------------------------------------------------------------------------
@@ -182,13 +185,16 @@ def exported(linear: Linear) -> onnx.ModelProto:
         "mean": linear.mean.astype(np.float32),
         "spread": linear.spread.astype(np.float32),
         "nothing": np.zeros(1, np.float32),
+        "least": np.float32(-MOST_OFF),
+        "most": np.float32(MOST_OFF),
         "weights_of_moments": linear.moments.astype(np.float32),
     }
     nodes += [
         node("IsNaN", ["moments"], ["absent"]),
         node("Sub", ["moments", "mean"], ["off"]),
         node("Div", ["off", "spread"], ["standard"]),
-        node("Where", ["absent", "nothing", "standard"], ["present"]),
+        node("Where", ["absent", "nothing", "standard"], ["there"]),
+        node("Clip", ["there", "least", "most"], ["present"]),
         node("Unsqueeze", ["present", "innermost"], ["presents"]),
         node("Mul", ["presents", "weights_of_moments"], [OF_MOMENTS]),
         node("ReduceSum", [OF_MOMENTS, "features"], ["sum_of_moments"], keepdims=0),

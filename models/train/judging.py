@@ -62,6 +62,14 @@ def threshold(probability: Scores, truth: Truth) -> float:
     return float(np.max(np.cumsum(truth[order]) / (counted + truth.sum())))
 
 
+def best_threshold(probability: Scores, truth: Truth) -> float:
+    """The probability at which counting the label gives the best F1 on these turns: for a model whose probabilities are
+    right on the whole but not in their middle, of which there are very many turns."""
+    order = np.argsort(-probability, kind="stable")
+    f1 = np.cumsum(truth[order]) / (np.arange(1, order.size + 1) + truth.sum())
+    return float(probability[order[int(np.argmax(f1))]])
+
+
 def at_recall(probability: Scores, truth: Truth) -> tuple[float, float]:
     """The precision where the recall reaches SAFETY_RECALL, and the probability there."""
     order = np.argsort(-probability, kind="stable")

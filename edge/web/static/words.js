@@ -244,6 +244,7 @@ export const NAMES = {
   questions: ["问号", "question marks"],
   trails_off: ["省略号", "trails off"],
   called: ["之前来电", "rang before"],
+  nothing_else: ["此外没有往来", "nothing else before"],
   churn_risk: ["流失风险", "may leave"],
   renewal: ["续约", "renewal"],
   delivery_query: ["问交付", "delivery"],
