@@ -69,7 +69,7 @@ class Parts(msgspec.Struct, frozen=True):
     words: NDArray[np.int64]
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a composed pack knew beside the words: of what (`of`, '': of the turn) it knew what (`what`), from where (a
     table or pack, '': from the turn or by reckoning), and the value as people write it. `weight` is what it added to
     the log-odds (None: it is no sum)."""

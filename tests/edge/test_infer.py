@@ -41,14 +41,14 @@ def test_only_what_is_in_a_language_of_the_pack_is_judged(infer: Infer) -> None:
 
 
 def test_a_turn_is_judged_after_what_was_said_before_it(infer: Infer) -> None:
-    answer = signal("Yes please, tomorrow after eight.")
+    answer = signal("Both sides, and the rivets.")
     alone = infer.of_utterances([answer], [NOTHING])
-    asked = Utterance(channel="agent", language="en", text="Shall I have somebody ring you back about the invoice?")
+    asked = Utterance(channel="agent", language="en", text="Then you want brake bands, I'd say. Both sides?")
     in_place = infer.of_utterances([answer], [Past((asked,))])
-    assert "callback_request" in labels(in_place)
+    assert "spare_part_request" in labels(in_place)
     strength = {"alone": 0.0, "in place": 0.0}
     for name, said in (("alone", alone), ("in place", in_place)):
-        strength[name] = max((p.probability for p in said if p.label == "callback_request"), default=0.0)
+        strength[name] = max((p.probability for p in said if p.label == "spare_part_request"), default=0.0)
     assert strength["in place"] > strength["alone"]
 
 

@@ -1,5 +1,6 @@
 """The pack `call-signals`: what it says in either language, and why."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,10 +41,6 @@ CLEAR = {
         ("非常感谢 你们师傅修得很好", "praise"),
     ],
 }
-IN_PLACE = {
-    "en": ("Three, and by Friday please.", "How many seals do you need?", "spare_part_request"),
-    "zh": ("要三个，礼拜五之前。", "您要几个密封件？", "spare_part_request"),
-}
 LANGUAGES = sorted(CLEAR)
 
 
@@ -64,25 +61,25 @@ def test_what_is_plain_is_said(language: str, text: str, label: str) -> None:
     assert label in called(text)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_a_turn_is_judged_in_the_light_of_those_before_it(language: str) -> None:
-    text, before, label = IN_PLACE[language]
-    alone, in_place = (
-        {score.label: score.probability for score in LABELLER.score([text], [earlier])[0]}[label]
-        for earlier in ("", before)
-    )
-    assert in_place > alone
+def test_turns_of_a_call_are_judged_better_in_the_light_of_those_before_them() -> None:
+    in_calls = [turn for turn in read_turns() if is_test(turn) and turn.before]
+    alone = [msgspec.structs.replace(turn, before="") for turn in in_calls]
+    assert len(in_calls) > 1000
+    assert measure(FOLDER, in_calls).macro_f1 > measure(FOLDER, alone).macro_f1 + 0.01
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_the_words_added_is_all_that_the_model_went_by(language: str) -> None:
     texts = [text for text, _ in CLEAR[language]]
-    sums, log_odds = [], []
+    sums, said = [], []
     for scores in LABELLER.score(texts):
         sums.append([sum(weight for *_, weight in score.contributions) for score in scores])
-        log_odds.append([float(np.log(score.probability / (1 - score.probability))) for score in scores])
-    bias = np.array(log_odds) - np.array(sums)
-    assert bias == pytest.approx(np.broadcast_to(bias[0], bias.shape), abs=0.02)
+        said.append([score.probability for score in scores])
+    probability = np.array(said)
+    unsure = np.abs(probability - 0.5).argmin(axis=0)  # where rounding hides least of the bias
+    bias = np.log(probability / (1 - probability)) - np.array(sums)
+    bias = bias[unsure, np.arange(bias.shape[1])]
+    assert 1 / (1 + np.exp(-bias - np.array(sums))) == pytest.approx(probability, abs=1e-4)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

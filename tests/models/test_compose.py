@@ -205,13 +205,13 @@ def test_a_part_runs_once_for_a_batch_and_not_again_for_who_asks_the_same(
     runs: list[Sequence[str]] = []
     scored = part._labeller.score  # type: ignore[attr-defined]
 
-    def counted(texts: Sequence[str], before: Sequence[str]) -> list[list[LabelScore]]:
+    def counted(texts: Sequence[str], before: Sequence[str], about: Sequence[About]) -> list[list[LabelScore]]:
         runs.append(texts)
-        return list(scored(texts, before))
+        return list(scored(texts, before, about))
 
     monkeypatch.setattr(part._labeller, "score", counted)  # type: ignore[attr-defined]
     texts = [FAULT, "is this still under warranty", "good morning"]
-    part.score(texts, [""] * 3)
+    part.score(texts, [""] * 3, [about()] * 3)
     pack.score(texts, [""] * 3, [about()] * 3)
     assert [len(run) for run in runs] == [3]
 
