@@ -31,7 +31,7 @@ from models.train.judging import best_threshold, calibrate, calibration_error
 from models.train.labelled import LANGUAGES, MOODS, fold_of, is_test
 from models.train.packing import key_option, write_pack
 from models.train.quantize import quantize_tables
-from models.train.written_calls import Moment, read_moments, truth_of
+from models.train.written_calls import Moment, as_heard, read_moments, truth_of
 
 OUT = Path(__file__).parents[1] / "packs" / "call-mood"
 MODEL_FILE = "model.onnx"
@@ -40,6 +40,8 @@ COST = 0.3  # of a misjudged turn against the size of the weights
 SEED = 0
 MOMENT_SIZE = 0.3  # of a number one standard deviation from the mean, beside the features of words
 MOST_OFF = 3.0  # standard deviations: what is further off counts no more
+LEAST_SPREAD = np.where(np.isin(COLUMNS, STEPS), 0.5, 0.1)
+"""What happens seldom would weigh without bound: one step of history is at most two standard deviations."""
 PROBES = 6
 WITHIN = 1e-3
 CALLS, TURNS = "models/train/calls", "models/train/turns"
@@ -98,7 +100,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 def main(out: Path, key: Path | None) -> None:
     """Train the pack, print how it does in float and in INT8, and write it."""
     moments = read_moments()
-    learnt, tested = [one for one in moments if not is_test(one)], [one for one in moments if is_test(one)]
+    learnt = as_heard([one for one in moments if not is_test(one)], SEED)
+    tested = held_out(moments)
     linear, thresholds = train(learnt)
     exact = exported(linear)
     small = quantize_tables(exact)
@@ -148,8 +151,7 @@ def _sparse(found: Sequence[TextFeatures]) -> csr_array:
 def fit(words: csr_array, numbers: Scores, truth: Truth) -> Linear:
     """One linear model a mood; the mean and the spread of a number are those of the turns that have it."""
     mean = np.nan_to_num(np.nanmean(numbers, axis=0))
-    spread = np.nan_to_num(np.nanstd(numbers, axis=0))
-    spread[spread == 0] = 1.0
+    spread = np.maximum(np.nan_to_num(np.nanstd(numbers, axis=0)), LEAST_SPREAD)
     design = hstack([words, csr_array(_standard(numbers, mean, spread) * MOMENT_SIZE)], format="csr")
     svm = LinearSVC(C=COST, dual=True, random_state=SEED, max_iter=5_000)
     fitted = [clone(svm).fit(design, truth[:, j]) for j in range(len(MOODS))]
@@ -185,8 +187,8 @@ def exported(linear: Linear) -> onnx.ModelProto:
         "mean": linear.mean.astype(np.float32),
         "spread": linear.spread.astype(np.float32),
         "nothing": np.zeros(1, np.float32),
-        "least": np.float32(-MOST_OFF),
-        "most": np.float32(MOST_OFF),
+        "least": np.array(-MOST_OFF, np.float32),
+        "most": np.array(MOST_OFF, np.float32),
         "weights_of_moments": linear.moments.astype(np.float32),
     }
     nodes += [
@@ -260,6 +262,11 @@ def packed(
 
 
 # ---- measuring ---------------------------------------------------------------------------------------------------
+
+
+def held_out(moments: Sequence[Moment]) -> list[Moment]:
+    """The turns that are never learnt from, as a recogniser hears them."""
+    return as_heard([one for one in moments if is_test(one)], SEED + 1)
 
 
 def measure(folder: Path, tested: Sequence[Moment]) -> dict[str, Figures]:

@@ -139,7 +139,7 @@ def packed(
     """Write the pack into a folder; gives the folder."""
     manifest = Manifest(
         name="call-signals-small",
-        version="0.2.0",
+        version="0.3.0",
         task="text-labels",
         runtime="onnx",
         languages=LANGUAGES,

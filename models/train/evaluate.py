@@ -69,7 +69,7 @@ def _text(pack: Pack) -> Iterator[Measured]:
 
 
 def _moods(pack: Pack) -> Iterator[Measured]:
-    figures = call_mood.measure(pack.folder, [one for one in read_moments() if is_test(one)])
+    figures = call_mood.measure(pack.folder, call_mood.held_out(read_moments()))
     for one in call_mood.metrics({}, figures):
         where = f"{one.set}, {one.split}, {one.samples} turns"
         yield Measured(pack=pack.manifest.name, set=where, metric=one.metric, value=one.value)

@@ -7,7 +7,8 @@ A call in a file, fields apart by ` | `:
     not: `called 6d` device | device_anomaly AGE | …  what their machines reported WHO | START | END | MOODS | TEXT  c
     (customer) or a (agent), seconds, `-` or u (upset) and n (urgent: now), what is said
 
-A word in TEXT that a recogniser would be unsure of has `~` after it.
+A word in TEXT that a recogniser would be unsure of has `~` after it. A recogniser is unsure of others, too, and does
+not tell to the tenth of a second when somebody begins and ends; `as_heard` adds that, or the signs would be too sharp.
 """
 
 import re
@@ -24,6 +25,8 @@ from models.train.labelled import LANGUAGES, MOODS, Truth, read_turns
 CALLS = Path(__file__).with_name("calls")
 LETTERS = {"u": "upset", "n": "urgent"}
 AGE = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd])")
+JITTER_S = 0.3
+UNSURE_SHARE = 0.05  # of the words of calm people on a telephone line
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -89,6 +92,36 @@ def _turn(who: str, start_s: float, end_s: float, text: str) -> Turn:
     said = text.replace("~", "")
     words = len(extract(said).words)
     return Turn(who == "c", said, start_s, end_s, text.count("~") / words if words else None)
+
+
+def as_heard(moments: Sequence[Moment], seed: int) -> list[Moment]:
+    """Moments with times and doubts as a recogniser has them."""
+    draw = np.random.default_rng(seed)
+    return [
+        one
+        if one.line is None
+        else msgspec.structs.replace(
+            one,
+            line=TimeLine(
+                turn=None if one.line.turn is None else _heard(one.line.turn, draw),
+                earlier=tuple(_heard(turn, draw) for turn in one.line.earlier),
+                steps=one.line.steps,
+            ),
+        )
+        for one in moments
+    ]
+
+
+def _heard(turn: Turn, draw: np.random.Generator) -> Turn:
+    early_s, late_s = draw.uniform(-JITTER_S, JITTER_S, 2)
+    words = len(extract(turn.text).words)
+    doubts = draw.binomial(words, UNSURE_SHARE) / words if words else 0.0
+    return msgspec.structs.replace(
+        turn,
+        start_s=turn.start_s + early_s,
+        end_s=max(turn.end_s + late_s, turn.start_s + early_s + 0.1),
+        unsure=None if turn.unsure is None else min(turn.unsure + doubts, 1.0),
+    )
 
 
 def _step(written: str) -> Step:

@@ -15,7 +15,7 @@ from models.store import SHIPPED
 from models.tasks.labelling import About
 from models.tasks.mood import Mood
 from models.tasks.text_labels import LabelScore
-from models.train.call_mood import CALLS, measure
+from models.train.call_mood import CALLS, measure, held_out
 from models.train.labelled import MOODS, is_test
 from models.train.written_calls import Moment, read_calls, read_moments
 from tests.models.test_compose import DAY
@@ -117,7 +117,7 @@ def test_a_pack_that_does_not_fit_the_time_line_is_refused(tmp_path: Path) -> No
 
 def test_the_figures_on_the_card_are_those_of_the_pack() -> None:
     pack = read_pack(FOLDER)
-    figures = measure(FOLDER, [one for one in read_moments() if is_test(one)])
+    figures = measure(FOLDER, held_out(read_moments()))
     told = {(one.set, one.metric): one.value for one in pack.manifest.metrics}
     for name in MOODS:
         assert abs(told[CALLS, f"F1, {name}"] - figures[CALLS].f1[name]) < 0.01
