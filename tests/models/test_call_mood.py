@@ -15,7 +15,7 @@ from models.store import SHIPPED
 from models.tasks.labelling import About
 from models.tasks.mood import Mood
 from models.tasks.text_labels import LabelScore
-from models.train.call_mood import CALLS, measure, held_out
+from models.train.call_mood import CALLS, held_out, measure
 from models.train.labelled import MOODS, is_test
 from models.train.written_calls import Moment, read_calls, read_moments
 from tests.models.test_compose import DAY
