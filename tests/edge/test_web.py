@@ -420,6 +420,7 @@ def test_the_interface_is_described_without_outside_assets(site: Running) -> Non
         "/api/devices",
         "/api/devices/{device}",
         "/api/cards",
+        "/api/cards/{card_id}/like",
         "/api/cards/{card_id}/accept",
         "/api/cards/{card_id}/decline",
         "/api/cards/{card_id}/done",
