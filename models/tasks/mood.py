@@ -145,7 +145,7 @@ def _known(seen: _Seen, of_words: Floats, of_moments: Floats) -> tuple[Known, ..
     for turn, words, _ in seen.earlier:
         weight = float(of_words[place : place + words.index.size].sum())
         place += words.index.size
-        known.append(Known("", EARLIER, _second(turn), _quoted(turn.text), weight))
+        known.append(Known("", EARLIER, "", _quoted(turn), weight))
     nothing = 0.0
     for name, value, weight in zip(COLUMNS, seen.moments.tolist(), of_moments.tolist(), strict=True):
         if name in STEPS and value == 0:
@@ -157,9 +157,6 @@ def _known(seen: _Seen, of_words: Floats, of_moments: Floats) -> tuple[Known, ..
     return tuple(sorted(known, key=lambda one: -(one.weight or 0.0)))
 
 
-def _second(turn: Turn) -> str:
-    return f"{turn.start_s:.0f} s"
-
-
-def _quoted(text: str) -> str:
-    return text if len(text) <= QUOTED else text[:QUOTED] + " …"
+def _quoted(turn: Turn) -> str:
+    text = turn.text if len(turn.text) <= QUOTED else turn.text[:QUOTED] + " …"
+    return f"{turn.start_s:.0f} s: {text}"
