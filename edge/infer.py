@@ -56,23 +56,25 @@ class Infer:
         """What the text packs that speak its language say of each utterance; `before` is by signal what came before it.
         Each label that reaches its threshold, or is `surer` (0 to 1: of the way from there to certain)."""
         predictions: list[Prediction] = []
+        spoken = [
+            (signal, signal.data, past.words, about(signal.data, signal.subject, signal.at, self._zone, past))
+            for signal, past in zip(signals, before, strict=True)
+            if isinstance(signal.data, Utterance)
+        ]
         for pack in self._texts:
-            heard = _spoken_to(pack, signals, before)
+            heard = [one for one in spoken if pack.speaks(one[1].text, one[1].language)]
             if not heard:
                 continue
             try:
                 scored = pack.score(
-                    [utterance.text for _, utterance, _ in heard],
-                    [past.words for *_, past in heard],
-                    [
-                        about(utterance, signal.subject, signal.at, self._zone, past)
-                        for signal, utterance, past in heard
-                    ],
+                    [utterance.text for _, utterance, _, _ in heard],
+                    [words for _, _, words, _ in heard],
+                    [what for *_, what in heard],
                 )
             except PackInvalid as error:  # it was whole at the start; the others go on
                 log.error("a pack does not open", pack=pack.name, reason=str(error))
                 continue
-            for (signal, utterance, _), scores in zip(heard, scored, strict=True):
+            for (signal, utterance, *_), scores in zip(heard, scored, strict=True):
                 predictions.extend(
                     Prediction(
                         at=signal.at,
@@ -163,17 +165,6 @@ def of_reading(
             ),
         ),
     )
-
-
-def _spoken_to(
-    pack: Labeller, signals: Sequence[Signal], before: Sequence[Past]
-) -> list[tuple[Signal, Utterance, Past]]:
-    """The utterances in a language of the pack, each with what came before it."""
-    return [
-        (signal, signal.data, past)
-        for signal, past in zip(signals, before, strict=True)
-        if isinstance(signal.data, Utterance) and pack.speaks(signal.data.text, signal.data.language)
-    ]
 
 
 def _between(threshold: float, surer: float) -> float:

@@ -345,6 +345,10 @@ class Pipeline:
             if not isinstance(signal.data, Utterance):
                 before.append(NOTHING)
                 continue
+            if signal.data.channel == "note":  # it stands alone
+                connection = self._journal.readers.connection()
+                before.append(Past((), steps_before(connection, signal.subject, signal.event_id, signal.at)))
+                continue
             past = self._past_of(signal.event_id, signal.subject, signal.at)
             before.append(past)
             said = (*past.said, signal.data)[-TURNS_KEPT:]
@@ -352,7 +356,7 @@ class Pipeline:
         return before
 
     def _past_of(self, event_id: str, subject: str, at: int) -> Past:
-        """What was heard of a call or note to its end, also by those who ran before a restart, and what happened with
+        """What was heard of a call to its end, also by those who ran before a restart, and what happened with
         its subject before."""
         if event_id not in self._past:
             if len(self._past) >= CALLS_REMEMBERED:

@@ -7,15 +7,13 @@ import apsw
 import msgspec
 import numpy as np
 
-from edge.events import KnownEvidence, MeasuredEvidence, SpokenEvidence, State
+from edge.events import MeasuredEvidence, SpokenEvidence, State
+from edge.store.queries import EVIDENCE, Evidence
 from models.features.text import extract
 
 LOOKED_AT = 500  # earlier predictions of the same label, the newest
 LEAST_LIKE = 0.15
 NEAREST = 3
-
-Evidence = tuple[SpokenEvidence | MeasuredEvidence | KnownEvidence, ...]
-_EVIDENCE = msgspec.json.Decoder(Evidence)
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,13 +50,13 @@ def cases_like(connection: apsw.Connection, action_id: str) -> list[Case]:
     if not own:
         return []
     seq, label, evidence = own[0]
-    this = _vector(_EVIDENCE.decode(str(evidence)))
+    this = _vector(EVIDENCE.decode(str(evidence)))
     rows: Sequence[Any] = connection.execute(
         "SELECT d.id, p.subject, p.at, p.evidence FROM predictions p JOIN decisions d ON d.prediction_id = p.id "
         "WHERE p.label = ? AND p.seq < ? ORDER BY p.seq DESC LIMIT ?",
         (label, seq, LOOKED_AT),
     ).fetchall()
-    others = [(row, _EVIDENCE.decode(row[3])) for row in rows]
+    others = [(row, EVIDENCE.decode(row[3])) for row in rows]
     ranked = sorted(
         ((_likeness(this, _vector(pieces)), row, pieces) for row, pieces in others), key=lambda one: -one[0]
     )

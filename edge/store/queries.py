@@ -167,7 +167,9 @@ SELECT a.id, a.decision_id, d.play, a.what, a.role, a.channel, d.subject, p.labe
   d.event_id, coalesce((SELECT kind FROM events e WHERE e.id = d.event_id), 'reading')
 FROM actions a JOIN decisions d ON d.id = a.decision_id JOIN predictions p ON p.id = d.prediction_id
 """
-_EVIDENCE = msgspec.json.Decoder(tuple[SpokenEvidence | MeasuredEvidence | KnownEvidence, ...])
+Evidence = tuple[SpokenEvidence | MeasuredEvidence | KnownEvidence, ...]
+EVIDENCE = msgspec.json.Decoder(Evidence)
+"""Reads the evidence of a prediction from its row."""
 
 
 def cards(connection: apsw.Connection, titles: Titles, *, only_open: bool, limit: int) -> list[Card]:
@@ -205,7 +207,7 @@ def _card(row: Any, titles: Titles) -> Card:
         due=due,
         fires_at=fires_at,
         by=by or "",
-        evidence=_EVIDENCE.decode(evidence),
+        evidence=EVIDENCE.decode(evidence),
         event_id=event_id,
         event_kind=event_kind,
     )
@@ -404,7 +406,7 @@ def _value(point: tuple[int, float]) -> float:
 
 
 def _sensors(evidence: str) -> tuple[str, ...]:
-    return tuple(one.sensor for one in _EVIDENCE.decode(evidence) if isinstance(one, MeasuredEvidence))
+    return tuple(one.sensor for one in EVIDENCE.decode(evidence) if isinstance(one, MeasuredEvidence))
 
 
 # ---- notes and refusals --------------------------------------------------------------------------------------

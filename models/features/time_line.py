@@ -5,19 +5,18 @@ What passes counts for less as time goes: half after a half-life. Pace is in wor
 as `models.features.text` counts them; everything is held within a range, so that no input can weigh without bound."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.text import extract, is_chinese
+from models.features.text import TextFeatures, extract, is_chinese
 
 SPOKEN = ("words_a_second", "characters_a_second", "pace_change", "gap", "overlap", "unsure")
 MARKS = {"exclamations": "!！", "questions": "?？", "trails_off": "…"}
 PUNCTUATION = frozenset("".join(MARKS.values()) + ".。,，;；")
-STEPS = (
-    "called",
-    "note",
+SIGNALS = (
     "budget_concern",
     "competitor_mention",
     "purchase_intent",
@@ -31,6 +30,12 @@ STEPS = (
     "safety_hazard",
     "callback_request",
     "praise",
+)
+"""What a turn of a call may say: the labels of call-signals."""
+STEPS = (
+    "called",
+    "note",
+    *SIGNALS,
     "done",
     "expired",
     "declined",
@@ -89,6 +94,12 @@ def row_of(text: str, line: TimeLine | None) -> Row:
     return np.array([found.get(name, np.nan) for name in COLUMNS], np.float32)
 
 
+@lru_cache(maxsize=128)
+def features_of(text: str) -> TextFeatures:
+    """The features of a turn's words, which are looked at again with every turn after it."""
+    return extract(text)
+
+
 def faded(turn: Turn, earlier: Sequence[Turn]) -> list[tuple[Turn, float]]:
     """The speaker's own turns before one, oldest first, each with what its words still count for (0 to 1)."""
     return [
@@ -135,7 +146,7 @@ def _spoken(turn: Turn, earlier: Sequence[Turn]) -> dict[str, float]:
 
 def _pace(turn: Turn) -> tuple[str, float] | None:
     """What is counted, and how many of them a second; None: too short to say."""
-    words = extract(turn.text).words
+    words = features_of(turn.text).words
     seconds = turn.end_s - turn.start_s
     if len(words) < LEAST_WORDS or seconds < LEAST_S:
         return None

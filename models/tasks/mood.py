@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from models import runtime
 from models.errors import PackInvalid
-from models.features.text import TextFeatures, batch, extract
-from models.features.time_line import COLUMNS, STEPS, TimeLine, Turn, faded, row_of, shown
+from models.features.text import TextFeatures, batch
+from models.features.time_line import COLUMNS, STEPS, TimeLine, Turn, faded, features_of, row_of, shown
 from models.pack import Pack
 from models.runtime import Model
 from models.tasks.labelling import About
@@ -74,7 +74,7 @@ class Mood(Speaking):
         if not texts:
             return []
         lines = [what.line for what in about] or [None] * len(texts)
-        seen = [_Seen(text, line) for text, line in zip(texts, lines, strict=True)]
+        seen = see(texts, lines)
         made = self.open().run(inputs_of(seen))
         return [
             self._scores(one, of_words, of_moments, probabilities)
@@ -83,7 +83,7 @@ class Mood(Speaking):
             )
         ]
 
-    def _scores(self, seen: "_Seen", of_words: Floats, of_moments: Floats, probabilities: Floats) -> list[LabelScore]:
+    def _scores(self, seen: "Sight", of_words: Floats, of_moments: Floats, probabilities: Floats) -> list[LabelScore]:
         if not seen.words.words.size:
             return []
         weights = by_word(seen.words, of_words[: seen.words.index.size].astype(np.float64))
@@ -98,16 +98,16 @@ class Mood(Speaking):
         ]
 
 
-class _Seen:
+class Sight:
     """A turn as the model sees it: the features of its words, those of its speaker's turns before, and the numbers."""
 
     def __init__(self, text: str, line: TimeLine | None) -> None:
         self.text = text
         self.line = line
-        self.words = extract(text)
+        self.words = features_of(text)
         spoken = line is not None and line.turn is not None
         self.earlier = [
-            (turn, extract(turn.text), share)
+            (turn, features_of(turn.text), share)
             for turn, share in (faded(line.turn, line.earlier) if spoken else ())  # type: ignore[union-attr,arg-type]
         ]
         self.moments = row_of(text, line)
@@ -126,18 +126,18 @@ class _Seen:
         )
 
 
-def see(texts: Sequence[str], lines: Sequence[TimeLine | None]) -> list[_Seen]:
-    """Turns as the model sees them, for training."""
-    return [_Seen(text, line) for text, line in zip(texts, lines, strict=True)]
+def see(texts: Sequence[str], lines: Sequence[TimeLine | None]) -> list[Sight]:
+    """Turns as the model sees them, on the device and in training."""
+    return [Sight(text, line) for text, line in zip(texts, lines, strict=True)]
 
 
-def inputs_of(seen: Sequence[_Seen]) -> dict[str, NDArray[Any]]:
+def inputs_of(seen: Sequence[Sight]) -> dict[str, NDArray[Any]]:
     """The inputs of the model for some turns."""
     index, value = batch([one.features for one in seen])
     return {"index": index, "value": value, "moments": np.stack([one.moments for one in seen])}
 
 
-def _known(seen: _Seen, of_words: Floats, of_moments: Floats) -> tuple[Known, ...]:
+def _known(seen: Sight, of_words: Floats, of_moments: Floats) -> tuple[Known, ...]:
     """What weighed beside the words of the turn, the heaviest first: the turns before it, the numbers, and that nothing
     else happened before the call."""
     known = []

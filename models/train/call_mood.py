@@ -22,11 +22,11 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
-from models.features.text import FEATURES, TextFeatures
+from models.features.text import FEATURES
 from models.features.time_line import COLUMNS, SPOKEN, STEPS
 from models.pack import Calibration, Manifest, Metric, Source, Tensor, read_pack
 from models.tasks.mood import LOG_ODDS, OF_MOMENTS, OF_WORDS, PROBABILITIES, Mood, inputs_of, see
-from models.train.hashed_graph import graph_of, summed
+from models.train.hashed import INPUTS, graph_of, matrix, outputs, summed
 from models.train.judging import best_threshold, calibrate, calibration_error
 from models.train.labelled import LANGUAGES, MOODS, fold_of, is_test
 from models.train.packing import key_option, write_pack
@@ -139,13 +139,7 @@ def matrices(moments: Sequence[Moment]) -> tuple[csr_array, Scores]:
     """The features of the words [turns, FEATURES] and the numbers [turns, COLUMNS] of turns, as the device sees
     them."""
     seen = see([one.text for one in moments], [one.line for one in moments])
-    return _sparse([one.features for one in seen]), np.stack([one.moments for one in seen]).astype(np.float64)
-
-
-def _sparse(found: Sequence[TextFeatures]) -> csr_array:
-    ends = np.cumsum([0, *(turn.index.size for turn in found)])
-    values, indices = np.concatenate([turn.value for turn in found]), np.concatenate([turn.index for turn in found])
-    return csr_array((values, indices.astype(np.int32), ends.astype(np.int32)), shape=(len(found), FEATURES))
+    return matrix([one.features for one in seen]), np.stack([one.moments for one in seen]).astype(np.float64)
 
 
 def fit(words: csr_array, numbers: Scores, truth: Truth) -> Linear:
@@ -242,17 +236,8 @@ def packed(
         labels=MOODS,
         thresholds=thresholds,
         calibration=_calibration(figures[CALLS]) if figures else None,
-        inputs={
-            "index": Tensor(dtype="int64", shape=(-1, -1)),
-            "value": Tensor(dtype="float32", shape=(-1, -1)),
-            "moments": Tensor(dtype="float32", shape=(-1, len(COLUMNS))),
-        },
-        outputs={
-            OF_WORDS: Tensor(dtype="float32", shape=(-1, -1, moods)),
-            OF_MOMENTS: Tensor(dtype="float32", shape=(-1, len(COLUMNS), moods)),
-            LOG_ODDS: Tensor(dtype="float32", shape=(-1, moods)),
-            PROBABILITIES: Tensor(dtype="float32", shape=(-1, moods)),
-        },
+        inputs=INPUTS | {"moments": Tensor(dtype="float32", shape=(-1, len(COLUMNS)))},
+        outputs=outputs(moods) | {OF_MOMENTS: Tensor(dtype="float32", shape=(-1, len(COLUMNS), moods))},
         sources=tuple(Source(name=name, licence="Apache-2.0", use="train") for name in (CALLS, TURNS)),
         metrics=tuple(measured),
     )

@@ -22,9 +22,10 @@ import onnx
 from models.features.tokens import IDS, KINDS, TokenReader
 from models.pack import Calibration, Manifest, Metric, Source, Tensor
 from models.tasks.text_labels import TOKENIZER, reads_both
-from models.train.call_signals_small import fit, matrix
+from models.train.call_signals_small import fit, matrix_of
 from models.train.encoder import Recipe
 from models.train.encoder_graph import graph_of, in_8_bits
+from models.train.hashed import INPUTS, outputs
 from models.train.judging import AS_HEARD, Figures, Judged, calibration, judge, measure, metric_as_heard, metrics, table
 from models.train.labelled import LABELS, LANGUAGES, Turn, fold_of, is_test, read_heard, read_turns, truth_of
 from models.train.mixed_graph import hashed, joined, mix
@@ -77,9 +78,9 @@ def main(out: Path, key: Path | None) -> None:
         params = learn(
             params, reader, lambda draw: [_as_read(turn, heard, draw) for turn in learnt], truth_of(learnt), RECIPE
         )
-        linear = fit(matrix(learnt), truth_of(learnt))
+        linear = fit(matrix_of(learnt), truth_of(learnt))
         of_encoder = log_odds(params, reader, [(turn.text, turn.before) for turn in kept_back])
-        of_words = np.asarray(matrix(kept_back) @ linear.weights)
+        of_words = np.asarray(matrix_of(kept_back) @ linear.weights)
         mixed = mix(of_encoder, of_words, truth_of(kept_back))
         judged = judge(mixed.of(of_encoder, of_words), truth_of(kept_back))
         encoder = graph_of(params, HEADS, mixed.encoder * judged.slope, mixed.offset * judged.slope + judged.offset)
@@ -148,15 +149,8 @@ class _Pack:
             labels=LABELS,
             thresholds=self._judged.thresholds,
             calibration=calibrated,
-            inputs={
-                **{name: Tensor(dtype="int64", shape=(-1, -1)) for name in (IDS, KINDS, "index")},
-                "value": Tensor(dtype="float32", shape=(-1, -1)),
-            },
-            outputs={
-                "contributions": Tensor(dtype="float32", shape=(-1, -1, len(LABELS))),
-                "log_odds": Tensor(dtype="float32", shape=(-1, len(LABELS))),
-                "probabilities": Tensor(dtype="float32", shape=(-1, len(LABELS))),
-            },
+            inputs={name: Tensor(dtype="int64", shape=(-1, -1)) for name in (IDS, KINDS)} | INPUTS,
+            outputs=outputs(len(LABELS)),
             sources=(Source(name="models/train/turns", licence="Apache-2.0", use="train"), SOURCE),
             metrics=tuple(measured),
         )

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.svm import LinearSVC
 
-from models.features.text import FEATURES, batch, extract
-from models.pack import Calibration, Manifest, Metric, Source, Tensor
-from models.train.hashed_graph import graph_of, summed
+from models.features.text import batch, extract
+from models.pack import Calibration, Manifest, Metric, Source
+from models.train.hashed import INPUTS, graph_of, matrix, outputs, summed
 from models.train.judging import Judged, calibration, judge, measure, metrics, table
 from models.train.labelled import LABELS, LANGUAGES, Truth, Turn, fold_of, is_test, read_turns, truth_of
 from models.train.packing import key_option, write_pack
@@ -81,7 +81,7 @@ def main(out: Path, key: Path | None) -> None:
 
 def train(turns: Sequence[Turn]) -> tuple[Linear, Judged]:
     """A calibrated model learnt from all of the turns, and the probability from which each label counts."""
-    features, truth = matrix(turns), truth_of(turns)
+    features, truth = matrix_of(turns), truth_of(turns)
     fold = np.array([fold_of(turn, FOLDS) for turn in turns])
     unseen = np.zeros(truth.shape)
     for number in range(FOLDS):
@@ -93,12 +93,9 @@ def train(turns: Sequence[Turn]) -> tuple[Linear, Judged]:
     return Linear(weights=whole.weights * judged.slope, bias=whole.bias * judged.slope + judged.offset), judged
 
 
-def matrix(turns: Sequence[Turn]) -> csr_array:
+def matrix_of(turns: Sequence[Turn]) -> csr_array:
     """The features of turns [turns, FEATURES]."""
-    found = [extract(turn.text) for turn in turns]
-    ends = np.cumsum([0, *(turn.index.size for turn in found)])
-    values, indices = np.concatenate([turn.value for turn in found]), np.concatenate([turn.index for turn in found])
-    return csr_array((values, indices.astype(np.int32), ends.astype(np.int32)), shape=(len(turns), FEATURES))
+    return matrix([extract(turn.text) for turn in turns])
 
 
 def fit(features: csr_array, truth: Truth) -> Linear:
@@ -151,15 +148,8 @@ def packed(
         labels=LABELS,
         thresholds=judged.thresholds,
         calibration=calibrated,
-        inputs={
-            "index": Tensor(dtype="int64", shape=(-1, -1)),
-            "value": Tensor(dtype="float32", shape=(-1, -1)),
-        },
-        outputs={
-            "contributions": Tensor(dtype="float32", shape=(-1, -1, len(LABELS))),
-            "log_odds": Tensor(dtype="float32", shape=(-1, len(LABELS))),
-            "probabilities": Tensor(dtype="float32", shape=(-1, len(LABELS))),
-        },
+        inputs=INPUTS,
+        outputs=outputs(len(LABELS)),
         sources=(Source(name="models/train/turns", licence="Apache-2.0", use="train"),),
         metrics=tuple(measured),
     )

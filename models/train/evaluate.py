@@ -65,6 +65,17 @@ def _text(pack: Pack) -> Iterator[Measured]:
             figures = measure(folder, spoken)
             where = f"{SET}, {AS_HEARD}, {language}, {len(spoken)} turns"
             yield _against(name, where, "macro-F1", figures.macro_f1_by_language[language], HEARD_TARGET)
+            same = [turn for turn in tested if turn.language == language and heard.get(turn.text)]
+            value = measure(folder, same).macro_f1_by_language[language]
+            yield Measured(pack=name, set=f"{SET}, the same turns typed", metric="macro-F1", value=round(value, 4))
+    in_calls = [turn for turn in tested if turn.before]
+    for metric, turns in (
+        ("macro-F1 of turns in calls", in_calls),
+        ("macro-F1 without those before", [msgspec.structs.replace(turn, before="") for turn in in_calls]),
+    ):
+        value = measure(folder, turns).macro_f1
+        where = f"{SET}, {SPLIT}, {len(turns)} turns"
+        yield Measured(pack=name, set=where, metric=metric, value=round(value, 4))
     yield from _more(name, typed)
 
 

@@ -12,24 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.features.time_line import SIGNALS
 from models.tasks.text_labels import said_before
 
 TURNS = Path(__file__).with_name("turns")
-LABELS = (
-    "budget_concern",
-    "competitor_mention",
-    "purchase_intent",
-    "spare_part_request",
-    "fault_report",
-    "complaint",
-    "churn_risk",
-    "renewal",
-    "delivery_query",
-    "warranty_doubt",
-    "safety_hazard",
-    "callback_request",
-    "praise",
-)
+LABELS = SIGNALS
 MOODS = ("upset", "urgent")
 LANGUAGES = ("en", "zh")
 SAFETY = LABELS.index("safety_hazard")

@@ -8,7 +8,7 @@ from onnx import compose, helper
 from sklearn.linear_model import LogisticRegression
 
 from models.train.encoder_graph import IR, LABELLED, OPSET
-from models.train.hashed_graph import graph_of, summed
+from models.train.hashed import graph_of, summed
 
 HOLD = 1.0  # how much a large weight of a part counts against it
 OF_ENCODER, OF_WORDS = "encoder_", "words_"

@@ -1,10 +1,35 @@
-"""Sums over hashed features in ONNX, and what each feature added: what the linear packs are made of."""
+"""Linear models over hashed features: what they learn from as one matrix, and their sums in ONNX with what each feature
+added."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from models.features.text import FEATURES, TextFeatures
+from models.pack import Tensor
+
+INPUTS = {"index": Tensor(dtype="int64", shape=(-1, -1)), "value": Tensor(dtype="float32", shape=(-1, -1))}
+"""What such a model is given: features of turns, and how much there is of each."""
+
+
+def outputs(labels: int) -> dict[str, Tensor]:
+    """What a pack for text puts out: what each part of a turn added to each label, and what that comes to."""
+    return {
+        "contributions": Tensor(dtype="float32", shape=(-1, -1, labels)),
+        "log_odds": Tensor(dtype="float32", shape=(-1, labels)),
+        "probabilities": Tensor(dtype="float32", shape=(-1, labels)),
+    }
+
+
+def matrix(found: Sequence[TextFeatures]) -> csr_array:
+    """The features of turns [turns, FEATURES]."""
+    ends = np.cumsum([0, *(turn.index.size for turn in found)])
+    values, indices = np.concatenate([turn.value for turn in found]), np.concatenate([turn.index for turn in found])
+    return csr_array((values, indices.astype(np.int32), ends.astype(np.int32)), shape=(len(found), FEATURES))
 
 
 def summed(
