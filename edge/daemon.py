@@ -16,6 +16,7 @@ from edge.act.countdown import Countdown
 from edge.activation import Activation
 from edge.children import broker, link, replica
 from edge.decide.plays import Decider
+from edge.decide.tables import Tables
 from edge.errors import JournalError, MissingPart, OutstationError
 from edge.loading import Loaded, find, load
 from edge.orders import Orders
@@ -110,7 +111,7 @@ def open_site(site: Site, stack: ExitStack) -> Opened:
     sound = LiveSound(site.live, lambda _: None)
     stack.callback(sound.close)
     listener = Listener(speech, site.audio, sound, os.cpu_count() or 1, journal.wake, journal.metrics)
-    decider = Decider(loaded.playbook, journal.episodes())
+    decider = Decider(loaded.playbook, Tables(site.tables), journal.episodes())
     pipeline = Pipeline(journal, listener, DeviceWindows(), loaded.infer, decider, loaded.shadows, loaded.names)
     return Opened(
         site=site,
@@ -183,7 +184,7 @@ def run_once(site: Site) -> Summary:
         began_s = time.monotonic()
         opened.pipeline.drain()
         took_s = time.monotonic() - began_s
-        Countdown(opened.journal, Channels(None, site.webhooks)).settle()
+        Countdown(opened.journal, Channels(None, site.webhooks, site.messages)).settle()
         opened.listener.stop()
         counts = {name: count - before[name] for name, count in _counts(opened.journal).items()}
         audio_s = counts.pop("audio_ms") / 1000
@@ -235,7 +236,7 @@ def run(site: Site) -> None:
         live = site.settings.live
         ears = Ears(LiveCalls(opened.journal, opened.sound, opened.room, live, site.settings.language), live)
         bus = None if site.settings.bus is None else Bus(site, opened.journal, opened.refused, opened.room)
-        countdown = Countdown(opened.journal, Channels(bus, site.webhooks))
+        countdown = Countdown(opened.journal, Channels(bus, site.webhooks, site.messages))
         inbox = InboxWatch(opened.inbox)
         orders = Orders(site, opened.journal, opened.adopt, lambda: opened.pipeline.alive)
         upkeep = Upkeep(site, opened.journal, opened.room, opened.sound)
@@ -267,6 +268,8 @@ def _serve(opened: Opened, look: HealthLook, orders: Orders, ears: Ears) -> None
             room=opened.room,
             register=ears.register,
             speaking=opened.listener.speaking,
+            playbook=lambda: opened.pipeline.playbook,
+            experiments=lambda: opened.pipeline.experiments,
         )
     )
     server = Server(app, web.host, web.port)

@@ -3,6 +3,7 @@
 OutstationError        exit 2
 ├── SettingsError      a file of the site folder is wrong (file, line, key)
 ├── Refused            an input is kept aside: its name, the field, the reason
+│   └── Unknown        it is about a record that is not there
 ├── PlaybookGap        a pack says a label that no play covers
 ├── JournalError       the journal cannot be opened, read or written
 │   └── NoRoom         nothing more is accepted until there is room again
@@ -23,6 +24,10 @@ class SettingsError(OutstationError):
 
 class Refused(OutstationError):
     """An input was not accepted; the sentence names the input and the field."""
+
+
+class Unknown(Refused):
+    """An input is about a record that is not there."""
 
 
 class PlaybookGap(OutstationError):

@@ -1,6 +1,6 @@
 """The records that the flow turns into one another: what every stage takes and gives.
 
-Event → Signal → Prediction → Decision → Action → Transition. All are frozen; a new field has a default and a
+Event → Signal → Prediction → Decision → Action → Transition → Outcome. All are frozen; a new field has a default and a
 field never changes its type, so that a journal written yesterday reads today. Times are microseconds since the
 Unix epoch, UTC; ids are UUIDv7 text.
 """
@@ -16,8 +16,10 @@ import uuid_utils
 
 GATEWAY = "gateway"
 """Who did what nobody did by hand."""
-State = Literal["proposed", "accepted", "declined", "fired", "expired", "withdrawn", "done", "failed"]
-ChannelName = Literal["card", "device", "webhook"]
+State = Literal["proposed", "accepted", "declined", "fired", "expired", "withdrawn", "done", "failed", "undone"]
+ChannelName = Literal["card", "device", "webhook", "message"]
+Arm = Literal["treatment", "control", "paused"]
+PlayState = Literal["running", "paused"]
 OrderKind = Literal["playbook", "vocabulary", "pack", "request"]
 OrderState = Literal["staged", "waiting", "shadow", "refused", "active", "rolled_back", "fulfilled"]
 
@@ -227,14 +229,84 @@ class Prediction(Record, frozen=True, kw_only=True):
 # ---- what to do about it -------------------------------------------------------------------------------------
 
 
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One randomised hold-out: of a step, by its name, or of the whole play (''). `share` (0 to 1) of the subjects is
+    left alone; whether this one was."""
+
+    step: str = ""
+    share: float
+    held_out: bool
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """The steps (actions, by id) that together raise the odds of a goal most while it still helps.
+
+    `before` and `after` are the probabilities (0 to 1) without and with them, `low` and `high` the bounds of `after`,
+    `minutes` when the last is done, `cost` what they cost; `unproven` are those whose effect no hold-out of this site
+    has shown.
+    """
+
+    goal: str
+    steps: tuple[str, ...]
+    before: float
+    after: float
+    low: float
+    high: float
+    minutes: float
+    within_minutes: float
+    cost: float = 0.0
+    unproven: tuple[str, ...] = ()
+
+
 class Decision(Record, frozen=True, kw_only=True):
-    """The play that a prediction called for; `deadline` is when its last step is due."""
+    """The play that a prediction called for; `deadline` is when its last step is due.
+
+    In the arm `control` the subject is left alone, so that it can be told what the play does; a `paused` play does
+    nothing either. `trials` are all the draws that were made; `goal` is what the play is for ('': nothing that is
+    measured), `chain` what it was best to do for it when it was decided.
+    """
 
     prediction_id: str
     event_id: str
     subject: str
     play: str
     deadline: int
+    arm: Arm = "treatment"
+    trials: tuple[Trial, ...] = ()
+    goal: str = ""
+    chain: Chain | None = None
+
+
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
+    """A table to be looked at while the step is done."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a step is done with, and what happens when nobody answers: kept with the action, so that a playbook edited
+    meanwhile changes nothing of it.
+
+    `tool` names what is used, by language; `sheet` is a table for it. `undo_s` is for how many seconds it can be taken
+    back, `undo` the payload that takes it back on a device or a system. Nobody answering, it is asked for again every
+    `ask_again_s`, `ask_again_times` times, and goes to the role `escalate_to` after `escalate_s`. `hand_over` is the
+    role it can be handed to with one key, `minutes` how long it takes, `cost` what it costs.
+    """
+
+    step: str = ""
+    tool: dict[str, str] = {}
+    sheet: Sheet | None = None
+    undo: dict[str, str] = {}
+    undo_s: float = 0.0
+    ask_again_s: float | None = None
+    ask_again_times: int = 0
+    escalate_to: str = ""
+    escalate_s: float | None = None
+    hand_over: str = ""
+    minutes: float = 5.0
+    cost: float = 0.0
 
 
 class Action(Record, frozen=True, kw_only=True):
@@ -249,15 +321,49 @@ class Action(Record, frozen=True, kw_only=True):
     payload: dict[str, str]
     due: int
     fires_at: int | None
+    terms: Terms = Terms()
 
 
 class Transition(Record, frozen=True, kw_only=True):
-    """A change of an action's state: who did it, when, and what they said."""
+    """A change of an action's state, or of the role that has it (`role`, '': as before): who did it, when, and what
+    they said."""
 
     action_id: str
     state: State
     by: str
     remark: str = ""
+    role: str = ""
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """What came of a decision: how far its goal was reached (0 to 1), at what time, told by whom and how. A later one of
+    the same decision corrects it. `excluded` says why it does not count ('': it does)."""
+
+    decision_id: str
+    value: float
+    by: str
+    source: Literal["http", "note", "file"]
+    remark: str = ""
+    excluded: str = ""
+
+
+class PlayChange(Record, frozen=True, kw_only=True):
+    """A play was paused or runs again: by whom (the gateway pauses one that is shown to harm), and why."""
+
+    play: str
+    state: PlayState
+    by: str
+    remark: str = ""
+
+
+class Checkpoint(Record, frozen=True, kw_only=True):
+    """The site's signature over its audit chain up to entry number `entry`: the hash there, the Ed25519 public key, and
+    the signature over both, in hexadecimal."""
+
+    entry: int
+    hash: str
+    key: str
+    signature: str
 
 
 # ---- what HQ sends -------------------------------------------------------------------------------------------

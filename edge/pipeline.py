@@ -18,10 +18,26 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from edge.decide.advice import OpenStep, advise
+from edge.decide.experiments import Experiments
+from edge.decide.outcomes import outcomes_in
 from edge.decide.playbook import Play, Playbook
-from edge.decide.plays import Decider, confirm, decide, decide_early
-from edge.errors import Conflict, JournalError
-from edge.events import GATEWAY, Action, Decision, Event, Note, Prediction, Signal, Utterance, new_id, now_us
+from edge.decide.plays import Decider
+from edge.errors import Conflict, JournalError, Refused
+from edge.events import (
+    GATEWAY,
+    Action,
+    Decision,
+    Event,
+    Note,
+    Outcome,
+    PlayChange,
+    Prediction,
+    Signal,
+    Utterance,
+    new_id,
+    now_us,
+)
 from edge.infer import NOTHING, Infer, Past, of_reading
 from edge.perceive.heard import Heard
 from edge.perceive.names import Names
@@ -29,8 +45,10 @@ from edge.perceive.prosody import talk
 from edge.perceive.speech import Listener
 from edge.perceive.windows import DeviceWindows, Windows
 from edge.shadow import Shadows
+from edge.store import outcomes, plays
 from edge.store.history import steps_before
 from edge.store.journal import Conclusions, DeviceState, Journal, Progress, Refusal
+from edge.store.outcomes import Claim
 from edge.store.rows import select
 from models.errors import InputInvalid
 from models.features.time_line import TURNS_KEPT
@@ -85,7 +103,11 @@ class Pipeline:
         self._past: dict[str, Past] = {}
         self._next: tuple[Infer, Playbook, Shadows, Names] | None = None
         self._adopted = threading.Event()
+        self.experiments = Experiments()
+        """What the hold-outs have shown so far."""
+        self._told = self._changed = 0
         self._recall_windows()
+        self._recall_experiments()
 
     def start(self) -> None:
         """Begin to take events."""
@@ -113,6 +135,11 @@ class Pipeline:
         while self.alive and time.monotonic() < until_s and not self._adopted.wait(LOOK_S):
             pass
 
+    @property
+    def playbook(self) -> Playbook:
+        """The playbook that is decided by."""
+        return self._decider.playbook
+
     def drain(self) -> None:
         """Take events on the caller's thread until nothing is left to take."""
         while True:
@@ -135,8 +162,9 @@ class Pipeline:
         following, self._next = self._next, None
         if following is not None:
             self._infer, playbook, self._shadows, self._names = following
-            self._decider.adopt(playbook)
+            self._decider.playbook = playbook
             self._adopted.set()
+        self._take_outcomes()
         worked = [self._take_readings(), self._take_notes(), self._take_calls()]
         return any(worked)
 
@@ -179,7 +207,7 @@ class Pipeline:
             for place in np.flatnonzero(said >= pack.threshold).tolist():
                 row = int(rows[place]) if of_sensors[place] == said[place] else None
                 self._decide_reading(events[place], pack, windows, place, row, float(said[place]), conclusions)
-        return conclusions.made(self._decider, devices=self._device_states(events, scores))
+        return self._made(conclusions, devices=self._device_states(events, scores))
 
     def _decide_reading(
         self,
@@ -213,7 +241,7 @@ class Pipeline:
         conclusions.signals.append(signal)
         conclusions.predictions.append(prediction)
         for play in plays:
-            conclusions.add(*decide(prediction, event.id, play, now_us()))
+            conclusions.add(*self._decider.decide(prediction, event.id, play, now_us()))
 
     def _take_notes(self) -> bool:
         batch = self._journal.events_after("note", self._cursors["note"], EVENTS_AT_ONCE)
@@ -229,8 +257,12 @@ class Pipeline:
             for _, event in batch
             if isinstance(event.data, Note)
         ]
+        told, refusals = self._told_in([event for _, event in batch])
+        conclusions = self._understand(signals, "note", refusals)
         self._conclude(
-            self._understand(signals, "note"), cursor=("note", batch[-1][0]), received_at=batch[0][1].received_at
+            msgspec.structs.replace(conclusions, outcomes=told),
+            cursor=("note", batch[-1][0]),
+            received_at=batch[0][1].received_at,
         )
         return True
 
@@ -279,11 +311,11 @@ class Pipeline:
             if plays:
                 conclusions.predictions.append(prediction)
             for play in plays:
-                decision, actions = decide_early(prediction, event.id, play, now_us())
+                decision, actions = self._decider.decide_early(prediction, event.id, play, now_us())
                 conclusions.add(decision, actions)
                 turn.begun.append(_Begun(prediction, play, decision, tuple(action.id for action in actions)))
         if conclusions.predictions:
-            self._conclude(conclusions.made(self._decider))
+            self._conclude(self._made(conclusions))
 
     def _heard_out(
         self, turn: "_Turn", heard: Utterance | None, said: Collection[str], conclusions: "_Conclusions"
@@ -293,7 +325,7 @@ class Pipeline:
         answered already."""
         for begun in turn.begun:
             if begun.prediction.label in said:
-                conclusions.complete(confirm(begun.decision, begun.prediction, begun.play, now_us()))
+                conclusions.complete(self._decider.confirm(begun.decision, begun.prediction, begun.play, now_us()))
                 continue
             if heard is not None and self._infer.still_says(heard, turn.before, begun.prediction):
                 continue
@@ -374,7 +406,7 @@ class Pipeline:
         with self._metrics.step("infer", track):
             predictions = self._infer.of_utterances(signals, before)
         with self._metrics.step("decide", track):
-            conclusions = self._decide_spoken(signals, predictions).made(self._decider, refusals=refusals)
+            conclusions = self._made(self._decide_spoken(signals, predictions), refusals=refusals)
         return msgspec.structs.replace(conclusions, shadowed=self._shadows.of_utterances(signals, before))
 
     def _decide_spoken(self, signals: Sequence[Signal], predictions: Sequence[Prediction]) -> "_Conclusions":
@@ -398,7 +430,7 @@ class Pipeline:
             if plays or not begun:
                 conclusions.predictions.append(prediction)
             for play in plays:
-                conclusions.add(*decide(prediction, signal.event_id, play, now_us()))
+                conclusions.add(*self._decider.decide(prediction, signal.event_id, play, now_us()))
         for signal_id, turn in turns.items():
             heard = by_id[signal_id].data
             assert isinstance(heard, Utterance)
@@ -413,7 +445,110 @@ class Pipeline:
         turn = self._turns.get(place)
         return self._turns.pop(place) if turn is not None and turn.signal_id == signal.id else None
 
+    # ---- what came of it -------------------------------------------------------------------------------------
+
+    def _take_outcomes(self) -> None:
+        """Count what was told since; a play that is shown to harm is paused."""
+        connection = self._journal.readers.connection()
+        if plays.last_change(connection) != self._changed:
+            self._recall_experiments()
+        last = outcomes.last_place(connection)
+        if last == self._told:
+            return
+        if outcomes.corrected(connection, self._told):
+            self._recall_experiments()
+        else:
+            for told in outcomes.told(connection, self._told):
+                self.experiments.take(told)
+            self._told = last
+        for play in self.experiments.harmful():
+            if play not in self._decider.paused:
+                self._decider.paused = {*self._decider.paused, play}
+                effect = self.experiments.effects[play, ""]
+                why = (
+                    f"shown to harm: {100 * effect.mean:+.0f} points, between {100 * effect.low:+.0f} and "
+                    f"{100 * effect.high:+.0f}, {effect.treated} treated and {effect.held_out} left alone"
+                )
+                log.warning("a play pauses itself", play=play, reason=why)
+                self._journal.change_play(
+                    PlayChange(at=now_us(), play=play, state="paused", by=GATEWAY, remark=why)
+                ).result()
+
+    def _recall_experiments(self) -> None:
+        """Count all that was told, from the journal; of a play that was paused what was decided after it ran again."""
+        connection = self._journal.readers.connection()
+        self._changed, self._told = plays.last_change(connection), outcomes.last_place(connection)
+        standings = plays.standings(connection)
+        self._decider.paused = {name for name, standing in standings.items() if standing.state == "paused"}
+        since = {name: standing.at for name, standing in standings.items() if standing.state == "running"}
+        self.experiments = Experiments(outcomes.told(connection), since)
+
+    def _told_in(self, notes: Sequence[Event]) -> tuple[list[Outcome], list[Refusal]]:
+        """The outcomes that notes tell of, and what of it is about no decision."""
+        connection = self._journal.readers.connection()
+        within_days = self._decider.playbook.within_days
+        told: dict[str, Outcome] = {}
+        refusals = []
+        for note in notes:
+            assert isinstance(note.data, Note)
+            for said in outcomes_in(note.data.text):
+                claim = Claim(
+                    value=said.value,
+                    at=note.at,
+                    by=note.data.author,
+                    source="note",
+                    subject=note.subject,
+                    play=said.play,
+                    remark=note.id,
+                )
+                try:
+                    outcome, is_new = outcomes.judge(connection, claim, within_days)
+                except Refused as refusal:
+                    refusals.append(Refusal(source="notes", name=note.subject, reason=str(refusal)))
+                    continue
+                if is_new:
+                    told[outcome.decision_id] = outcome
+        return list(told.values()), refusals
+
+    def _advised(self, decisions: Sequence[Decision], actions: Sequence[Action]) -> list[Decision]:
+        """The decisions with what it is best to do for their goals now, of all that is open about their subjects."""
+        connection = self._journal.readers.connection()
+        by_decision = {decision.id: decision for decision in decisions}
+        new: dict[tuple[str, str], list[OpenStep]] = {}
+        for action in actions:
+            decision = by_decision.get(action.decision_id)
+            if decision is not None and decision.goal:
+                new.setdefault((decision.subject, decision.goal), []).append(
+                    OpenStep(action=action, play=decision.play)
+                )
+        if not new:
+            return list(decisions)
+        free_in = plays.busy(connection)
+        chains = {}
+        for (subject, goal), steps in new.items():
+            earlier = [
+                OpenStep(action=action, play=play) for play, action in plays.open_steps(connection, subject, goal)
+            ]
+            chains[subject, goal] = advise(self._decider.playbook, self.experiments, goal, [*earlier, *steps], free_in)
+        return [
+            msgspec.structs.replace(decision, chain=chains.get((decision.subject, decision.goal)))
+            for decision in decisions
+        ]
+
     # ---- the journal -----------------------------------------------------------------------------------------
+
+    def _made(
+        self, conclusions: "_Conclusions", *, devices: Sequence[DeviceState] = (), refusals: Sequence[Refusal] = ()
+    ) -> Conclusions:
+        return Conclusions(
+            signals=conclusions.signals,
+            predictions=conclusions.predictions,
+            decisions=self._advised(conclusions.decisions, conclusions.actions),
+            actions=conclusions.actions,
+            episodes=self._decider.take_moved(),
+            devices=devices,
+            refusals=refusals,
+        )
 
     def _conclude(
         self,
@@ -521,25 +656,12 @@ class _Conclusions:
     def __init__(self) -> None:
         self.signals: list[Signal] = []
         self.predictions: list[Prediction] = []
-        self._decisions: list[Decision] = []
-        self._actions: list[Action] = []
+        self.decisions: list[Decision] = []
+        self.actions: list[Action] = []
 
     def add(self, decision: Decision, actions: list[Action]) -> None:
-        self._decisions.append(decision)
-        self._actions.extend(actions)
+        self.decisions.append(decision)
+        self.actions.extend(actions)
 
     def complete(self, actions: Sequence[Action]) -> None:
-        self._actions.extend(actions)
-
-    def made(
-        self, decider: Decider, *, devices: Sequence[DeviceState] = (), refusals: Sequence[Refusal] = ()
-    ) -> Conclusions:
-        return Conclusions(
-            signals=self.signals,
-            predictions=self.predictions,
-            decisions=self._decisions,
-            actions=self._actions,
-            episodes=decider.take_moved(),
-            devices=devices,
-            refusals=refusals,
-        )
+        self.actions.extend(actions)

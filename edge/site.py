@@ -188,6 +188,18 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "webhooks"
 
     @property
+    def messages(self) -> Path:
+        return self.data / "messages"
+
+    @property
+    def tables(self) -> Path:
+        return self.folder / "tables"
+
+    @property
+    def audit_key(self) -> Path:
+        return self.folder / "secrets" / "audit.key"
+
+    @property
     def packs(self) -> Path:
         return self.data / "packs"
 
@@ -248,7 +260,7 @@ def make_site(folder: Path, *, sample: bool) -> None:
     if sample:
         for path in sorted((SAMPLE / "inbox").iterdir()):
             shutil.copyfile(path, site.inbox / path.name)
-        shutil.copytree(SAMPLE / "tables", folder / "tables")
+        shutil.copytree(SAMPLE / "tables", site.tables)
         shutil.copytree(SAMPLE / "packs", site.packs)
     else:
         settings = settings.replace(', "part-missing"', "", 1)

@@ -1,7 +1,7 @@
-"""Fires the actions whose countdown has ended, performs those that were accepted, expires those nobody answered.
+"""Lets happen what happens to actions by itself: asks again, escalates, fires, expires, carries out and takes back.
 
-An action first moves to `fired` or `accepted` in the journal, then is performed, then moves to `done`: killed in
-between, it is performed after the restart, under the same id.
+What is to happen is a timer in the journal (edge/store/timers.py). An action first moves to `fired` or `accepted` in the
+journal, then is performed, then moves to `done`: killed in between, it is performed after the restart, under the same id.
 """
 
 import threading
@@ -11,12 +11,16 @@ import structlog
 
 from edge.act.channels import Channels
 from edge.errors import Conflict, JournalError
-from edge.events import GATEWAY, Action, State, now_us
+from edge.store import timers
 from edge.store.journal import Journal
+from edge.store.timers import Due
 
-RETRY_S = 5.0
+RETRY_S, LONGEST_RETRY_S = 5.0, 300.0
 LOOK_S = 0.5
 BREATH_S = 0.05  # between two looks: readings are committed a hundred times a second
+AT_ONCE = 1_000
+KEPT_EVERY_S = 10.0
+GRACE_US = 10_000_000
 
 log = structlog.get_logger()
 
@@ -27,12 +31,15 @@ class Countdown:
     def __init__(self, journal: Journal, channels: Channels) -> None:
         self._journal = journal
         self._channels = channels
-        self._retry_at: dict[str, float] = {}
+        self._faults: dict[str, tuple[str, float]] = {}  # by action why its channel did not take it; the last wait
         self._running = True
+        self._kept_s = 0.0
         self._thread = threading.Thread(target=self._run, name="countdown")
 
     def start(self) -> None:
-        """Begin to act."""
+        """Begin to act. What would have fired while nobody could answer waits a little longer."""
+        steady = self._journal.steady
+        self._journal.write(lambda connection: timers.grant(connection, steady.now(), GRACE_US)).result()
         self._thread.start()
 
     def stop(self) -> None:
@@ -42,45 +49,60 @@ class Countdown:
         self._thread.join()
 
     def settle(self) -> None:
-        """Act on everything that is due now."""
-        for action, state in self._journal.pressing_actions(now_us()):
-            try:
-                self._attend(action, state)
-            except Conflict as conflict:
-                log.info("somebody was quicker", action=action.id, reason=str(conflict))
+        """Act on everything whose time has come."""
+        before: list[Due] = []
+        while (due := self._journal.due_timers(AT_ONCE)) and due != before:
+            before = due
+            passing = [timer for timer in due if timer.what not in ("perform", "take_back") and not _fails(timer)]
+            elapsed = [self._journal.elapse(timer) for timer in passing]  # together: one commit for many
+            for one in elapsed:
+                try:
+                    one.result()
+                except Conflict as conflict:
+                    log.info("somebody was quicker", reason=str(conflict))
+            for timer in due:
+                if timer.what in ("perform", "take_back"):
+                    self._carry_out(timer)
+                elif _fails(timer):
+                    why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
+                    self._journal.fail(timer, why).result()
 
     def _run(self) -> None:
         while self._running:
             seen = self._journal.commits
             try:
                 self.settle()
+                self._keep_clock()
             except JournalError as error:  # the disk is full: what is due waits, and is done when there is room again
                 log.error("actions wait", reason=str(error))
                 time.sleep(LOOK_S)
             time.sleep(BREATH_S)
             self._journal.wait(seen, LOOK_S)
 
-    def _attend(self, action: Action, state: State) -> None:
-        now = now_us()
-        if state == "proposed":
-            if action.fires_at is not None and action.fires_at <= now:
-                self._journal.move(action.id, "fired", GATEWAY).result()
-                self._perform(action)
-            elif action.due <= now:
-                self._journal.move(action.id, "expired", GATEWAY, "nobody answered in time").result()
-        elif action.channel != "card":
-            self._perform(action)
+    def _keep_clock(self) -> None:
+        if time.monotonic() - self._kept_s >= KEPT_EVERY_S:
+            self._kept_s = time.monotonic()
+            self._journal.write(self._journal.steady.keep).result()
 
-    def _perform(self, action: Action) -> None:
-        if self._retry_at.get(action.id, 0.0) > time.monotonic():
-            return
+    def _carry_out(self, timer: Due) -> None:
+        action = timer.action
         try:
-            self._channels.perform(action)
-        except OSError as error:  # ConnectionError is one of them
-            if action.due <= now_us():
-                self._journal.move(action.id, "failed", GATEWAY, str(error)).result()
+            if timer.what == "perform":
+                self._channels.perform(action)
             else:
-                self._retry_at[action.id] = time.monotonic() + RETRY_S
+                self._channels.take_back(action)
+        except OSError as error:  # ConnectionError is one of them
+            _, waited_s = self._faults.get(action.id, ("", 0.0))
+            wait_s = min(max(RETRY_S, 2 * waited_s), LONGEST_RETRY_S)
+            if not waited_s:
+                log.warning("a channel does not take an action", action=action.id, reason=str(error))
+            self._faults[action.id] = (str(error), wait_s)
+            self._journal.put_off(timer, wait_s).result()
             return
-        self._retry_at.pop(action.id, None)
-        self._journal.move(action.id, "done", GATEWAY).result()
+        self._faults.pop(action.id, None)
+        self._journal.carried_out(timer).result()
+
+
+def _fails(timer: Due) -> bool:
+    """Whether the time of an action is over that was to be carried out, and was not."""
+    return timer.what == "expire" and timer.state in ("accepted", "fired") and timer.action.channel != "card"

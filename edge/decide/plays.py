@@ -1,43 +1,53 @@
 """Predictions to decisions: which plays a prediction calls for, and the actions that they are made of."""
 
-from edge.decide.playbook import Play, Playbook, Step
-from edge.events import Action, Decision, Prediction
+import re
+from collections.abc import Collection
 
-MINUTE_US = 60_000_000
+from edge.decide.holdouts import draw
+from edge.decide.playbook import Play, Playbook, Step
+from edge.decide.tables import Tables
+from edge.events import Action, Arm, ChannelName, Decision, Prediction, SpokenEvidence, Terms, Trial
+
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
 NEVER = 0
+UNKNOWN = "?"
+_PLACE = re.compile(r"\{(\w+(?:\.\w+)?)\}")
 
 
 class Decider:
     """Calls the plays of a playbook. An episode is a stretch in which a label keeps being said of a subject: it begins
     with a decision and ends when the label has been quiet for the play's `quiet_minutes`."""
 
-    def __init__(self, playbook: Playbook, episodes: dict[tuple[str, str], int]) -> None:
+    def __init__(self, playbook: Playbook, tables: Tables, episodes: dict[tuple[str, str], int]) -> None:
         """`episodes`: when each play was last called for each subject, as the journal keeps it."""
-        self._playbook = playbook
+        self.playbook = playbook
+        self.paused: Collection[str] = frozenset()
+        self._tables = tables
         self._episodes = dict(episodes)
         self._moved: dict[tuple[str, str], int] = {}
 
-    def adopt(self, playbook: Playbook) -> None:
-        """Decide by another playbook from now on; a play that keeps its name keeps its episodes."""
-        self._playbook = playbook
-
     def answers(self, label: str, speaker: str) -> bool:
         """Whether any play answers a label in what this speaker (a call's channel, or `note`) said."""
-        return any(speaker in play.said_by for play in self._playbook.plays[label])
+        return any(speaker in play.said_by for play in self.playbook.plays[label])
 
     def begin(
         self, subject: str, label: str, at: int, speaker: str | None = None, *, early: bool = False
     ) -> list[Play]:
         """The plays whose episode begins with a label said of a subject at a moment of the source's clock; those under
         way are prolonged. `speaker` is who said it, if it was said. While it is still being said (`early`) only plays
-        begin that propose something to a person."""
+        begin that propose something to a person: not those that leave this subject alone."""
         return [
             play
-            for play in self._playbook.plays[label]
+            for play in self.playbook.plays[label]
             if (speaker is None or speaker in play.said_by)
-            and (not early or any(step.fires_after_s is None for step in play.step))
+            and (not early or self._proposes(play, subject))
             and self._begins((subject, play.name), play, at)
         ]
+
+    def _proposes(self, play: Play, subject: str) -> bool:
+        trials = draw(self.playbook, play, subject)
+        return self._arm(play, trials) == "treatment" and any(step.fires_after_s is None for step in play.step)
 
     def _begins(self, key: tuple[str, str], play: Play, at: int) -> bool:
         last_at = self._episodes.get(key)
@@ -53,55 +63,113 @@ class Decider:
         moved, self._moved = self._moved, {}
         return moved
 
+    # ---- decisions -------------------------------------------------------------------------------------------
 
-def decide(prediction: Prediction, event_id: str, play: Play, now: int) -> tuple[Decision, list[Action]]:
-    """The decision for a play that a prediction about an event called for, and its actions, proposed at `now`."""
-    decision = _decision(prediction, event_id, play, now)
-    return decision, [_action(decision, number, step, prediction, now) for number, step in enumerate(play.step)]
+    def decide(self, prediction: Prediction, event_id: str, play: Play, now: int) -> tuple[Decision, list[Action]]:
+        """The decision for a play that a prediction about an event called for, and its actions, proposed at `now`:
+        none for a subject that is left alone, and none of a play that is paused."""
+        trials = draw(self.playbook, play, prediction.subject)
+        decision = Decision(
+            at=now,
+            prediction_id=prediction.id,
+            event_id=event_id,
+            subject=prediction.subject,
+            play=play.name,
+            deadline=now + max(round(step.within_minutes * MINUTE_US) for step in play.step),
+            arm=self._arm(play, trials),
+            trials=trials,
+            goal=play.goal,
+        )
+        return decision, [self._action(decision, *step, prediction, now) for step in _steps(decision, play)]
+
+    def decide_early(
+        self, prediction: Prediction, event_id: str, play: Play, now: int
+    ) -> tuple[Decision, list[Action]]:
+        """The same while the words that called for it are still being said: only what waits for a person is
+        proposed."""
+        decision, actions = self.decide(prediction, event_id, play, now)
+        return decision, [action for action in actions if play.step[action.step].fires_after_s is None]
+
+    def confirm(self, decision: Decision, prediction: Prediction, play: Play, now: int) -> list[Action]:
+        """What an early decision lacks, once the words were heard to their end: the actions that fire by themselves."""
+        return [
+            self._action(decision, number, step, prediction, now)
+            for number, step in _steps(decision, play)
+            if step.fires_after_s is not None
+        ]
+
+    def _arm(self, play: Play, trials: tuple[Trial, ...]) -> Arm:
+        if play.name in self.paused:
+            return "paused"
+        return "control" if any(trial.held_out and not trial.step for trial in trials) else "treatment"
+
+    def _action(self, decision: Decision, number: int, step: Step, prediction: Prediction, now: int) -> Action:
+        texts = _Texts(self._tables, decision, prediction)
+        payload = {key: texts.filled(text) for key, text in step.payload.items()}
+        channel: ChannelName = step.channel
+        fires_at = None if step.fires_after_s is None else now + round(step.fires_after_s * SECOND_US)
+        if channel == "message" and texts.lacking:  # nobody sends a customer a question mark: somebody fills it in
+            channel, fires_at = "card", None
+        return Action(
+            at=now,
+            decision_id=decision.id,
+            step=number,
+            role=step.role,
+            channel=channel,
+            what=step.what,
+            payload=payload,
+            due=decision.at + round(step.within_minutes * MINUTE_US),
+            fires_at=fires_at,
+            terms=Terms(
+                step=step.name,
+                tool=step.tool,
+                sheet=self._tables.sheet(step.sheet, texts.said) if step.sheet else None,
+                undo={key: texts.filled(text) for key, text in step.undo.items()},
+                undo_s=step.undo_minutes * 60,
+                ask_again_s=step.ask_again_after_s,
+                ask_again_times=step.ask_again_times if step.ask_again_after_s is not None else 0,
+                escalate_to=step.escalate_to,
+                escalate_s=step.escalate_after_s,
+                hand_over=step.hand_over,
+                minutes=step.minutes,
+                cost=step.cost,
+            ),
+        )
 
 
-def decide_early(prediction: Prediction, event_id: str, play: Play, now: int) -> tuple[Decision, list[Action]]:
-    """The same while the words that called for it are still being said: only what waits for a person is proposed."""
-    decision, actions = decide(prediction, event_id, play, now)
-    return decision, [action for action in actions if action.fires_at is None]
+def _steps(decision: Decision, play: Play) -> list[tuple[int, Step]]:
+    """The steps of a play that are done for this decision, with their places."""
+    if decision.arm != "treatment":
+        return []
+    left_out = {trial.step for trial in decision.trials if trial.held_out}
+    return [(number, step) for number, step in enumerate(play.step) if not step.name or step.name not in left_out]
 
 
-def confirm(decision: Decision, prediction: Prediction, play: Play, now: int) -> list[Action]:
-    """What an early decision lacks, once the words were heard to their end: the actions that fire by themselves."""
-    return [
-        _action(decision, number, step, prediction, now)
-        for number, step in enumerate(play.step)
-        if step.fires_after_s is not None
-    ]
+class _Texts:
+    """Fills in the texts of a step; `lacking` becomes true when a table has no cell for one."""
 
+    def __init__(self, tables: Tables, decision: Decision, prediction: Prediction) -> None:
+        spoken = [one for one in prediction.evidence if isinstance(one, SpokenEvidence)]
+        self._tables = tables
+        self._subject = prediction.subject
+        self.said = " ".join(one.text for one in spoken)
+        self.lacking = False
+        self._names = {
+            "subject": prediction.subject,
+            "label": prediction.label,
+            "event": decision.event_id,
+            "said": self.said,
+            "second": f"{spoken[0].start_s:.1f}" if spoken else "",
+        }
 
-def _decision(prediction: Prediction, event_id: str, play: Play, now: int) -> Decision:
-    return Decision(
-        at=now,
-        prediction_id=prediction.id,
-        event_id=event_id,
-        subject=prediction.subject,
-        play=play.name,
-        deadline=now + max(round(step.within_minutes * MINUTE_US) for step in play.step),
-    )
+    def filled(self, text: str) -> str:
+        """A text with what stands for its names; what is no name of ours stays as it is."""
+        return _PLACE.sub(lambda found: self._value(found.group(1), found.group(0)), text)
 
-
-def _action(decision: Decision, number: int, step: Step, prediction: Prediction, now: int) -> Action:
-    names = {"subject": prediction.subject, "label": prediction.label, "event": decision.event_id}
-    return Action(
-        at=now,
-        decision_id=decision.id,
-        step=number,
-        role=step.role,
-        channel=step.channel,
-        what=step.what,
-        payload={key: _fill(text, names) for key, text in step.payload.items()},
-        due=decision.at + round(step.within_minutes * MINUTE_US),
-        fires_at=None if step.fires_after_s is None else now + round(step.fires_after_s * 1_000_000),
-    )
-
-
-def _fill(text: str, names: dict[str, str]) -> str:
-    for name, value in names.items():
-        text = text.replace("{" + name + "}", value)
-    return text
+    def _value(self, name: str, written: str) -> str:
+        table, dot, column = name.partition(".")
+        if not dot:
+            return self._names.get(name, written)
+        cell = self._tables.cell(table, self._subject, column)
+        self.lacking = self.lacking or cell is None
+        return UNKNOWN if cell is None else cell

@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from edge.errors import Conflict
 from edge.events import (
     Action,
     Audio,
     Decision,
     Event,
     Order,
+    Outcome,
+    PlayChange,
     Prediction,
     Record,
     Signal,
@@ -31,27 +32,18 @@ from edge.events import (
     now_us,
 )
 from edge.metrics import Metrics
-from edge.store import comparisons, outbox
+from edge.store import audit, comparisons, moves, outbox, timers
 from edge.store.comparisons import Shadowed
 from edge.store.database import Readers, Writer, number
 from edge.store.known import remember
 from edge.store.migrations import migrate
+from edge.store.outcomes import Claim, judge
 from edge.store.recent import Recent
 from edge.store.rows import columns_of, insert, kind_of, read, select, tag_of
+from edge.store.steady import Steady
+from edge.store.timers import Due
 
 T = TypeVar("T")
-
-# From which states an action may go to which: the only place that says so.
-ALLOWED: dict[State, frozenset[State]] = {
-    "proposed": frozenset({"accepted", "declined", "fired", "expired", "withdrawn"}),
-    "accepted": frozenset({"done", "failed", "declined"}),
-    "fired": frozenset({"done", "failed"}),
-    "declined": frozenset(),
-    "expired": frozenset(),
-    "withdrawn": frozenset(),
-    "done": frozenset(),
-    "failed": frozenset(),
-}
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -96,6 +88,7 @@ class Conclusions(msgspec.Struct, frozen=True, kw_only=True):
     predictions: Sequence[Prediction] = ()
     decisions: Sequence[Decision] = ()
     actions: Sequence[Action] = ()
+    outcomes: Sequence[Outcome] = ()
     episodes: dict[tuple[str, str], int] = {}
     devices: Sequence[DeviceState] = ()
     refusals: Sequence[Refusal] = ()
@@ -123,7 +116,9 @@ class Journal:
         self._changed = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
         self._recent = Recent()
+        self.steady = Steady(self.readers.connection())
         self._writer = Writer(path, self._committed, self.metrics)
+        self.write(audit.adopt).result()
 
     # ---- waiting ---------------------------------------------------------------------------------------------
 
@@ -251,9 +246,11 @@ class Journal:
                 conclusions.predictions,
                 conclusions.decisions,
                 conclusions.actions,
+                conclusions.outcomes,
             ):
                 insert(connection, records)
                 made.extend(records)
+            timers.propose(connection, conclusions.actions, self.steady.now())
             _announce(connection, made)
             connection.executemany(
                 "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)",
@@ -324,14 +321,6 @@ class Journal:
         """Actions that are not settled: proposed, accepted or fired."""
         return self._actions("state IN ('proposed', 'accepted', 'fired')")
 
-    def pressing_actions(self, now: int) -> list[tuple[Action, State]]:
-        """Of those, the ones that `now` (µs) asks something of: their time has come, or they wait to be performed."""
-        return self._actions(
-            "state IN ('proposed', 'accepted', 'fired') AND CASE state WHEN 'proposed' "
-            "THEN min(due, coalesce(fires_at, due)) <= ? ELSE channel <> 'card' END",
-            now,
-        )
-
     def _actions(self, chosen: str, *bindings: int) -> list[tuple[Action, State]]:
         columns = columns_of(Action)
         rows = self.readers.connection().execute(
@@ -344,31 +333,95 @@ class Journal:
 
         The future raises Conflict when there is no such action, or it may not go there from where it is.
         """
+        return self._moving(lambda c: moves.move(c, self.steady.now(), action_id, state, by, remark))
 
+    def undo(self, action_id: str, by: str, remark: str = "") -> Future[Transition]:
+        """Take back the last move of an action; the future raises Conflict when that goes no more."""
+        return self._moving(lambda c: moves.undo(c, self.steady.now(), action_id, by, remark))
+
+    def hand_over(self, action_id: str, role: str, by: str, remark: str = "") -> Future[Transition]:
+        """Give an action to another role; the future raises Conflict when that cannot be."""
+        return self._moving(lambda c: moves.hand_over(c, self.steady.now(), action_id, role, by, remark))
+
+    def _moving(self, moving: Callable[[apsw.Connection], list[Transition]]) -> Future[Transition]:
         def job(connection: apsw.Connection) -> Transition:
-            row = connection.execute("SELECT state FROM actions WHERE id = ?", (action_id,)).fetchone()
-            if row is None:
-                raise Conflict(f"There is no action {action_id}; reload the list.")
-            if state not in ALLOWED[row[0]]:
-                raise Conflict(f"This action is {row[0]} already and cannot become {state}; reload the list.")
-            transition = Transition(at=now_us(), action_id=action_id, state=state, by=by, remark=remark)
-            connection.execute("UPDATE actions SET state = ? WHERE id = ?", (state, action_id))
-            insert(connection, [transition])
-            _announce(connection, [transition])
+            (transition,) = moved = moving(connection)
+            _announce(connection, moved)
             return transition
 
         return self._writer.submit(job, lambda moved: self.metrics.actions.labels(moved.state).inc())
+
+    def due_timers(self, limit: int) -> list[Due]:
+        """What was to happen by itself until now, and has not."""
+        return timers.due(self.readers.connection(), self.steady.now(), limit)
+
+    def elapse(self, timer: Due) -> Future[list[Transition]]:
+        """Let what follows from a timer that has run out happen, once."""
+        return self._happened(lambda c: moves.elapse(c, self.steady.now(), timer))
+
+    def carried_out(self, timer: Due) -> Future[list[Transition]]:
+        """Say that an action was carried out, or taken back, on its channel."""
+        return self._happened(lambda c: moves.carried_out(c, self.steady.now(), timer))
+
+    def _happened(self, happening: Callable[[apsw.Connection], list[Transition]]) -> Future[list[Transition]]:
+        def job(connection: apsw.Connection) -> list[Transition]:
+            moved = happening(connection)
+            _announce(connection, moved)
+            return moved
+
+        return self._writer.submit(job, self._count_moved)
+
+    def fail(self, timer: Due, why: str) -> Future[list[Transition]]:
+        """Say that an action could not be carried out in its time; a person is asked to do it."""
+
+        def job(connection: apsw.Connection) -> list[Transition]:
+            moved, by_hand = moves.fail(connection, self.steady.now(), timer, why)
+            insert(connection, by_hand)
+            timers.propose(connection, by_hand, self.steady.now())
+            _announce(connection, [*moved, *by_hand])
+            return moved
+
+        return self._writer.submit(job, self._count_moved)
+
+    def put_off(self, timer: Due, seconds: float) -> Future[None]:
+        """Let a timer that has run out run for some more seconds."""
+        return self.write(lambda c: timers.put_off(c, timer, self.steady.now() + round(seconds * 1e6)))
+
+    def _count_moved(self, moved: Sequence[Transition]) -> None:
+        for transition in moved:
+            self.metrics.actions.labels(transition.state).inc()
+
+    # ---- what came of it -------------------------------------------------------------------------------------
+
+    def tell(self, claim: Claim, within_days: Mapping[str, float]) -> Future[tuple[Outcome, bool]]:
+        """Write down what came of a decision: the outcome, and whether it is new. The future raises what
+        `edge.store.outcomes.judge` raises."""
+
+        def job(connection: apsw.Connection) -> tuple[Outcome, bool]:
+            outcome, is_new = judge(connection, claim, within_days)
+            if is_new:
+                insert(connection, [outcome])
+                _announce(connection, [outcome])
+            return outcome, is_new
+
+        return self._writer.submit(job)
+
+    def change_play(self, change: PlayChange) -> Future[None]:
+        """Write down that a play is paused, or runs again."""
+        return self._noted(change)
+
+    def _noted(self, record: Record) -> Future[None]:
+        def job(connection: apsw.Connection) -> None:
+            insert(connection, [record])
+            _announce(connection, [record])
+
+        return self._writer.submit(job)
 
     # ---- what HQ sends ---------------------------------------------------------------------------------------
 
     def note_order(self, order: Order) -> Future[None]:
         """Write down what became of an order from HQ."""
-
-        def job(connection: apsw.Connection) -> None:
-            insert(connection, [order])
-            _announce(connection, [order])
-
-        return self._writer.submit(job)
+        return self._noted(order)
 
     def orders(self) -> dict[str, Order]:
         """By order how it stands: the newest that was written down of it."""
@@ -448,8 +501,9 @@ def _refuse(connection: apsw.Connection, refusal: Refusal) -> None:
 
 
 def _announce(connection: apsw.Connection, records: Sequence[Record]) -> None:
-    """Tell the page (feed) and HQ (outbox) of new records, in the transaction that wrote them."""
+    """Tell the page (feed), HQ (outbox) and the audit of new records, in the transaction that wrote them."""
     connection.executemany(
         "INSERT INTO feed (kind, id) VALUES (?, ?)", ((kind_of(record), record.id) for record in records)
     )
     outbox.put(connection, records)
+    audit.append(connection, records)

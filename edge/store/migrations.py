@@ -160,6 +160,47 @@ CREATE INDEX predictions_label ON predictions (label, seq);
 CREATE INDEX decisions_prediction ON decisions (prediction_id);
 """
 
+# What finishes, can be taken back, and proves itself. Timers run by the steady clock (edge/store/steady.py); `holder` is
+# the role that has an action now (NULL: that of the play). A million audit entries are gone through in order only.
+M007_ACTIONS = """
+ALTER TABLE decisions ADD COLUMN arm TEXT NOT NULL DEFAULT 'treatment';
+ALTER TABLE decisions ADD COLUMN trials TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE decisions ADD COLUMN goal TEXT NOT NULL DEFAULT '';
+ALTER TABLE decisions ADD COLUMN chain TEXT NOT NULL DEFAULT 'null';
+ALTER TABLE actions ADD COLUMN terms TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE actions ADD COLUMN holder TEXT;
+ALTER TABLE transitions ADD COLUMN role TEXT NOT NULL DEFAULT '';
+CREATE INDEX decisions_goal ON decisions (goal, at) WHERE goal <> '';
+
+CREATE TABLE outcomes (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision_id TEXT NOT NULL, at INTEGER NOT NULL, value REAL NOT NULL,
+  by TEXT NOT NULL, source TEXT NOT NULL, remark TEXT NOT NULL, excluded TEXT NOT NULL) STRICT;
+CREATE INDEX outcomes_decision ON outcomes (decision_id, seq);
+CREATE TABLE play_changes (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, play TEXT NOT NULL, state TEXT NOT NULL,
+  by TEXT NOT NULL, remark TEXT NOT NULL) STRICT;
+CREATE TABLE checkpoints (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, entry INTEGER NOT NULL, hash TEXT NOT NULL,
+  key TEXT NOT NULL, signature TEXT NOT NULL) STRICT;
+CREATE TABLE audit (
+  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, ref TEXT NOT NULL, by TEXT NOT NULL,
+  content BLOB NOT NULL, hash BLOB NOT NULL) STRICT;
+
+CREATE TABLE steady (
+  id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, boot TEXT NOT NULL, mono INTEGER NOT NULL,
+  wall INTEGER NOT NULL) STRICT;
+INSERT INTO steady VALUES (1, 0, '', 0, 0);
+CREATE TABLE timers (
+  at INTEGER NOT NULL, action_id TEXT NOT NULL, what TEXT NOT NULL,
+  PRIMARY KEY (at, action_id, what)) STRICT, WITHOUT ROWID;
+CREATE INDEX timers_action ON timers (action_id, what);
+INSERT INTO timers SELECT max(0, due - CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)), id, 'expire'
+  FROM actions WHERE state IN ('proposed', 'accepted', 'fired');
+INSERT INTO timers SELECT max(0, fires_at - CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)), id, 'fire'
+  FROM actions WHERE state = 'proposed' AND fires_at IS NOT NULL;
+INSERT INTO timers SELECT 0, id, 'perform' FROM actions WHERE state IN ('accepted', 'fired') AND channel <> 'card';
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("m001_initial", M001_INITIAL),
     ("m002_link", M002_LINK),
@@ -167,6 +208,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("m004_known", M004_KNOWN),
     ("m005_shadows", M005_SHADOWS),
     ("m006_cases", M006_CASES),
+    ("m007_actions", M007_ACTIONS),
 )
 
 

@@ -15,9 +15,11 @@ from edge.events import (
     KnownEvidence,
     MeasuredEvidence,
     Named,
+    Sheet,
     SpokenEvidence,
     State,
     Talk,
+    Terms,
     Utterance,
     Word,
 )
@@ -32,7 +34,12 @@ READINGS_READ = 50_000  # of a device's readings in a range; beyond that they ar
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """An action as people see it: what to do, by when, and why. `by` is who moved it last ("" if nobody)."""
+    """An action as people see it: what to do, with what, by when, and why. `by` is who moved it last ("" if nobody).
+
+    `role` has it now. `due` and `fires_at` (None: not by itself) run by the steady clock, whatever the gateway's clock
+    was set to meanwhile. It can be taken back until `undo_until` (None: not), and handed to the role `hand_over`. It
+    was asked for again `asked` times. `text` is what a message says, and `to` to whom.
+    """
 
     id: str
     decision_id: str
@@ -52,6 +59,14 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[SpokenEvidence | MeasuredEvidence | KnownEvidence, ...]
     event_id: str
     event_kind: Kind
+    tool: dict[str, str]
+    sheet: Sheet | None
+    text: str
+    to: str
+    hand_over: str
+    undo_until: int | None
+    asked: int
+    goal: str
 
 
 class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,9 +177,14 @@ class RefusalRow(msgspec.Struct, frozen=True, kw_only=True):
 
 # Raw readings are the first to go when the disk fills, so an event that is gone was a reading.
 _CARD = """
-SELECT a.id, a.decision_id, d.play, a.what, a.role, a.channel, d.subject, p.label, p.probability, a.state, a.at, a.due,
-  a.fires_at, (SELECT by FROM transitions t WHERE t.action_id = a.id ORDER BY t.seq DESC LIMIT 1), p.evidence,
-  d.event_id, coalesce((SELECT kind FROM events e WHERE e.id = d.event_id), 'reading')
+SELECT a.id, a.decision_id, d.play, a.what, coalesce(a.holder, a.role), a.channel, d.subject, p.label, p.probability,
+  a.state, a.at, a.due, (SELECT by FROM transitions t WHERE t.action_id = a.id ORDER BY t.seq DESC LIMIT 1), p.evidence,
+  d.event_id, coalesce((SELECT kind FROM events e WHERE e.id = d.event_id), 'reading'), a.terms, a.payload, d.goal,
+  (SELECT min(at) FROM timers t WHERE t.action_id = a.id AND what = 'expire'),
+  (SELECT min(at) FROM timers t WHERE t.action_id = a.id AND what = 'fire'),
+  (SELECT min(at) FROM timers t WHERE t.action_id = a.id AND what = 'undo'),
+  (SELECT count(*) FROM transitions t WHERE t.action_id = a.id AND t.state = 'proposed' AND t.by = 'gateway'
+     AND t.role = '')
 FROM actions a JOIN decisions d ON d.id = a.decision_id JOIN predictions p ON p.id = d.prediction_id
 """
 Evidence = tuple[SpokenEvidence | MeasuredEvidence | KnownEvidence, ...]
@@ -172,30 +192,40 @@ EVIDENCE = msgspec.json.Decoder(Evidence)
 """Reads the evidence of a prediction from its row."""
 
 
-def cards(connection: apsw.Connection, titles: Titles, *, only_open: bool, limit: int) -> list[Card]:
+class Wall(msgspec.Struct, frozen=True, kw_only=True):
+    """How what the journal says is put for people: each play's title by language, and what has to be added to a time of
+    the steady clock for one of the gateway's."""
+
+    titles: Titles
+    shift: int = 0
+
+
+def cards(connection: apsw.Connection, wall: Wall, *, only_open: bool, limit: int) -> list[Card]:
     """The newest cards first; those that still ask for something, or all."""
     where = f"WHERE {OPEN} " if only_open else ""
-    return _cards(connection, titles, f"{where}ORDER BY a.seq DESC LIMIT ?", (limit,))
+    return _cards(connection, wall, f"{where}ORDER BY a.seq DESC LIMIT ?", (limit,))
 
 
-def card(connection: apsw.Connection, titles: Titles, action_id: str) -> Card | None:
+def card(connection: apsw.Connection, wall: Wall, action_id: str) -> Card | None:
     """One card, or None when there is no such action."""
-    found = _cards(connection, titles, "WHERE a.id = ?", (action_id,))
+    found = _cards(connection, wall, "WHERE a.id = ?", (action_id,))
     return found[0] if found else None
 
 
-def _cards(connection: apsw.Connection, titles: Titles, where: str, bindings: Sequence[Any]) -> list[Card]:
-    return [_card(row, titles) for row in connection.execute(_CARD + where, bindings)]
+def _cards(connection: apsw.Connection, wall: Wall, where: str, bindings: Sequence[Any]) -> list[Card]:
+    return [_card(row, wall) for row in connection.execute(_CARD + where, bindings)]
 
 
-def _card(row: Any, titles: Titles) -> Card:
-    (action_id, decision_id, play, what, role, channel, subject, label, probability, state, at, due) = row[:12]
-    fires_at, by, evidence, event_id, event_kind = row[12:]
+def _card(row: Any, wall: Wall) -> Card:
+    (action_id, decision_id, play, what, role, channel, subject, label, probability, state, at, due, by) = row[:13]
+    evidence, event_id, event_kind, terms_text, payload_text, goal, expires, fires, undo, asked = row[13:]
+    terms = msgspec.json.decode(terms_text, type=Terms)
+    payload = msgspec.json.decode(payload_text, type=dict[str, str])
     return Card(
         id=action_id,
         decision_id=decision_id,
         play=play,
-        title=titles.get(play, {"en": play, "zh": play}),
+        title=wall.titles.get(play, {"en": play, "zh": play}),
         what=msgspec.json.decode(what, type=dict[str, str]),
         role=role,
         channel=channel,
@@ -204,12 +234,20 @@ def _card(row: Any, titles: Titles) -> Card:
         probability=probability,
         state=state,
         at=at,
-        due=due,
-        fires_at=fires_at,
+        due=due if expires is None else expires + wall.shift,
+        fires_at=None if fires is None else fires + wall.shift,
         by=by or "",
         evidence=EVIDENCE.decode(evidence),
         event_id=event_id,
         event_kind=event_kind,
+        tool=terms.tool,
+        sheet=terms.sheet,
+        text=payload.get("text", ""),
+        to=payload.get("to", ""),
+        hand_over=terms.hand_over if terms.hand_over != role else "",
+        undo_until=None if undo is None else undo + wall.shift,
+        asked=asked,
+        goal=goal,
     )
 
 
@@ -238,7 +276,7 @@ def call(connection: apsw.Connection, call_id: str) -> CallRow | None:
     return None if row is None else _call(row)
 
 
-def call_page(connection: apsw.Connection, titles: Titles, call_id: str) -> CallPage | None:
+def call_page(connection: apsw.Connection, wall: Wall, call_id: str) -> CallPage | None:
     """One call with its transcript, its talk figures and its cards; None when there is no such call."""
     row = call(connection, call_id)
     if row is None:
@@ -250,7 +288,7 @@ def call_page(connection: apsw.Connection, titles: Titles, call_id: str) -> Call
     fields = msgspec.structs.asdict(row) | {
         "talk": None if talk is None else msgspec.json.decode(talk[0], type=Talk),
         "transcript": tuple(sorted(lines, key=lambda line: (line.start_s, line.channel))),
-        "cards": tuple(_cards(connection, titles, "WHERE d.event_id = ? ORDER BY a.seq DESC", (call_id,))),
+        "cards": tuple(_cards(connection, wall, "WHERE d.event_id = ? ORDER BY a.seq DESC", (call_id,))),
     }
     return CallPage(**fields)
 
@@ -349,7 +387,7 @@ def devices(connection: apsw.Connection, device: str | None = None) -> list[Devi
 
 
 def device_page(
-    connection: apsw.Connection, titles: Titles, device: str, *, hours: float, points: int
+    connection: apsw.Connection, wall: Wall, device: str, *, hours: float, points: int
 ) -> DevicePage | None:
     """One device over the `hours` before its newest reading, each series thinned to at most `points` (2 or more)."""
     found = devices(connection, device)
@@ -368,7 +406,7 @@ def device_page(
             Mark(at=at, label=label, probability=probability, sensors=_sensors(evidence))
             for at, label, probability, evidence in marks
         ),
-        "cards": tuple(_cards(connection, titles, shown, (device, start, row.at))),
+        "cards": tuple(_cards(connection, wall, shown, (device, start, row.at))),
     }
     return DevicePage(**fields)
 
@@ -446,7 +484,7 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     """Something new: its place in the feed, and which record to show as what ("" when the page shows none)."""
 
     seq: int
-    kind: Literal["call", "note", "utterance", "card", "refusal", ""]
+    kind: Literal["call", "note", "utterance", "card", "refusal", "order", "outcome", "play", ""]
     id: str
 
 
@@ -459,19 +497,22 @@ def feed_ends(connection: apsw.Connection) -> tuple[int, int]:
 def news_after(connection: apsw.Connection, seq: int) -> list[News]:
     """All that is new after a place in the feed, oldest first.
 
-    A prediction shows as its utterance, a transition as its action's card, the progress of a transcript as its call.
+    A prediction shows as its utterance, a transition as its action's card, the progress of a transcript as its call, a
+    pause as its play.
     """
     rows = connection.execute(
         """SELECT f.seq, CASE f.kind
           WHEN 'event' THEN e.kind WHEN 'progress' THEN 'call' WHEN 'signal' THEN 'utterance'
           WHEN 'prediction' THEN 'utterance' WHEN 'action' THEN 'card' WHEN 'transition' THEN 'card'
-          WHEN 'refusal' THEN 'refusal' WHEN 'order' THEN 'order' ELSE '' END,
-          coalesce(p.signal_id, t.action_id, o.order_id, f.id)
+          WHEN 'refusal' THEN 'refusal' WHEN 'order' THEN 'order' WHEN 'outcome' THEN 'outcome'
+          WHEN 'playchange' THEN 'play' ELSE '' END,
+          coalesce(p.signal_id, t.action_id, o.order_id, c.play, f.id)
         FROM feed f
         LEFT JOIN events e ON f.kind = 'event' AND e.id = f.id
         LEFT JOIN predictions p ON f.kind = 'prediction' AND p.id = f.id
         LEFT JOIN transitions t ON f.kind = 'transition' AND t.id = f.id
         LEFT JOIN orders o ON f.kind = 'order' AND o.id = f.id
+        LEFT JOIN play_changes c ON f.kind = 'playchange' AND c.id = f.id
         WHERE f.seq > ? ORDER BY f.seq""",
         (seq,),
     )

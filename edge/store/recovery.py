@@ -12,12 +12,26 @@ import apsw
 import msgspec
 import structlog
 
-from edge.events import Action, Decision, Event, Loss, Order, Prediction, Record, Rollup, Transition
+from edge.events import (
+    Action,
+    Decision,
+    Event,
+    Loss,
+    Order,
+    Outcome,
+    PlayChange,
+    Prediction,
+    Record,
+    Rollup,
+    Transition,
+)
+from edge.store import audit, timers
 from edge.store.journal import Journal
-from edge.store.rows import TABLES, insert, kind_of, tag_of
+from edge.store.rows import TABLES, insert, kind_of, select, tag_of
 
 KINDS: dict[str, type[Record]] = {
-    kind.__name__.lower(): kind for kind in (Event, Prediction, Decision, Action, Transition, Order, Rollup, Loss)
+    kind.__name__.lower(): kind
+    for kind in (Event, Prediction, Decision, Action, Transition, Outcome, Order, PlayChange, Rollup, Loss)
 }
 
 log = structlog.get_logger()
@@ -37,7 +51,7 @@ def take_in(journal: Journal, path: Path) -> int:
     if not path.exists():
         return 0
     records, unread = _read(path)
-    new = journal.write(lambda connection: _insert(connection, records)).result()
+    new = journal.write(lambda connection: _insert(connection, records, journal.steady.now())).result()
     path.replace(path.with_name(f"{path.stem}.done{path.suffix}"))
     log.info("took in what HQ had beyond the replica", records=new, known=len(records) - new, unread=unread)
     return new
@@ -56,8 +70,9 @@ def _read(path: Path) -> tuple[list[Record], int]:
     return records, unread
 
 
-def _insert(connection: apsw.Connection, records: list[Record]) -> int:
+def _insert(connection: apsw.Connection, records: list[Record], now: int) -> int:
     new = 0
+    moved: set[str] = set()
     # From 0 down, where no step looks for what it has to conclude; not from lower, as the next event gets the highest
     # number + 1.
     first: Any = connection.execute("SELECT min(1, coalesce(min(seq), 1)) FROM events").get
@@ -65,6 +80,7 @@ def _insert(connection: apsw.Connection, records: list[Record]) -> int:
         if connection.execute(f"SELECT 1 FROM {TABLES[type(record)]} WHERE id = ?", (record.id,)).fetchone():
             continue
         insert(connection, [record])
+        audit.append(connection, [record])
         new += 1
         match record:
             case Event():
@@ -80,7 +96,17 @@ def _insert(connection: apsw.Connection, records: list[Record]) -> int:
                     "DO UPDATE SET last_at = max(last_at, excluded.last_at)",
                     (record.subject, record.play, record.at),
                 )
+            case Action():
+                moved.add(record.id)
             case Transition():
-                connection.execute("UPDATE actions SET state = ? WHERE id = ?", (record.state, record.action_id))
+                moved.add(record.action_id)
+                connection.execute(
+                    "UPDATE actions SET state = ?, holder = coalesce(nullif(?, ''), holder) WHERE id = ?",
+                    (record.state, record.role, record.action_id),
+                )
         connection.execute("INSERT INTO feed (kind, id) VALUES (?, ?)", (kind_of(record), record.id))
+    for action_id in moved:
+        for action in select(connection, Action, "WHERE id = ?", (action_id,)):
+            state: Any = connection.execute("SELECT state FROM actions WHERE id = ?", (action_id,)).get
+            timers.resume(connection, action, state, now)
     return new

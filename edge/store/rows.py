@@ -8,7 +8,22 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from edge.events import Action, Audio, Decision, Event, Loss, Order, Prediction, Record, Rollup, Signal, Transition
+from edge.events import (
+    Action,
+    Audio,
+    Checkpoint,
+    Decision,
+    Event,
+    Loss,
+    Order,
+    Outcome,
+    PlayChange,
+    Prediction,
+    Record,
+    Rollup,
+    Signal,
+    Transition,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -19,12 +34,15 @@ TABLES: dict[type[Record], str] = {
     Decision: "decisions",
     Action: "actions",
     Transition: "transitions",
+    Outcome: "outcomes",
     Order: "orders",
+    PlayChange: "play_changes",
+    Checkpoint: "checkpoints",
     Rollup: "rollups",
     Loss: "losses",
 }
 # Fields kept as JSON text; everything else is a column of its own type.
-_JSON_FIELDS = frozenset({"data", "evidence", "what", "payload", "sensors", "kinds", "ids"})
+_JSON_FIELDS = frozenset({"data", "evidence", "what", "payload", "terms", "trials", "chain", "sensors", "kinds", "ids"})
 # The lane on which each kind of record goes to HQ. Readings and signals stay on the gateway.
 _LANES: dict[type[Record], str] = {
     Event: "day",
@@ -32,7 +50,10 @@ _LANES: dict[type[Record], str] = {
     Decision: "day",
     Action: "now",
     Transition: "now",
+    Outcome: "day",
     Order: "now",
+    PlayChange: "now",
+    Checkpoint: "day",
     Audio: "bulk",
     Rollup: "bulk",
     Loss: "day",
@@ -71,6 +92,11 @@ def insert(connection: apsw.Connection, records: Sequence[Record]) -> None:
     if records:
         form = _form(type(records[0]))
         connection.executemany(form.sql, map(form.row, records))
+
+
+def values_of(record: Record) -> list[Any]:
+    """What stands in a record's columns, in their order."""
+    return _form(type(record)).row(record)
 
 
 def select(connection: apsw.Connection, kind: type[R], where: str, bindings: Sequence[Any] = ()) -> list[R]:

@@ -8,7 +8,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from edge.errors import Conflict, JournalError, NoRoom
-from edge.web import calls, cards, devices, live, notes, orders, page, probes, problems, status
+from edge.web import calls, cards, devices, live, notes, orders, outcomes, page, plays, probes, problems, status
 from edge.web.counted import Counted
 from edge.web.guard import MAX_BODY_BYTES, Guard
 from edge.web.parts import WebParts
@@ -26,6 +26,10 @@ def create_app(parts: WebParts) -> Litestar:
             live.router,
             notes.router,
             orders.router,
+            outcomes.router,
+            plays.router,
+            plays.chains,
+            plays.drivers,
             status.router,
             stream,
             probes.metrics,
@@ -61,5 +65,5 @@ def create_app(parts: WebParts) -> Litestar:
 def _close_inputs(app: Litestar) -> None:
     """Say in the OpenAPI description what the decoders do: a field that is not known is refused."""
     schemas = app.openapi_schema.components.schemas
-    for taken in (cards.Move, notes.NewNote, orders.OrderAnswer):
+    for taken in (cards.Move, cards.HandOver, notes.NewNote, orders.OrderAnswer, outcomes.NewOutcome, plays.PlayAnswer):
         schemas[taken.__name__].additional_properties = False

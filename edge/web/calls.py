@@ -39,7 +39,7 @@ def list_calls(
 @get("/{call_id:str}", sync_to_thread=True, responses=says(_404="There is no such call."))
 def read_call(parts: Parts, call_id: FromPath[str]) -> CallPage:
     """One call with its transcript (oldest line first), its talk figures and its cards."""
-    call = queries.call_page(parts.journal.readers.connection(), parts.titles, call_id)
+    call = queries.call_page(parts.journal.readers.connection(), parts.wall, call_id)
     if call is None:
         raise NotFoundException(f"There is no call {call_id}; reload the list.")
     return call

@@ -8,6 +8,7 @@ from litestar import Router, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from edge.errors import Conflict
 from edge.events import State
 from edge.store import queries
 from edge.store.cases import Case, cases_like
@@ -18,6 +19,14 @@ from edge.web.problems import says
 
 Person = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S", description="Who does it.")]
 MOVE_PROBLEMS = POST_PROBLEMS | says(_404="There is no such card.", _409="Its state does not allow this any more.")
+
+
+class HandOver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who hands a card to which role ('': the one that the play names), and what they say to it."""
+
+    by: Person
+    role: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +44,7 @@ def list_cards(
 ) -> list[Card]:
     """The cards, newest first: those that still ask for something (proposed, accepted, fired), or all."""
     connection = parts.journal.readers.connection()
-    return queries.cards(connection, parts.titles, only_open=card_state == "open", limit=limit)
+    return queries.cards(connection, parts.wall, only_open=card_state == "open", limit=limit)
 
 
 @get("/{card_id:str}/like", sync_to_thread=True)
@@ -62,6 +71,25 @@ async def done(parts: Parts, card_id: FromPath[str], data: JSONBody[Move]) -> Ca
     return await _move(parts, card_id, "done", data)
 
 
+@post("/{card_id:str}/undo", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
+async def undo(parts: Parts, card_id: FromPath[str], data: JSONBody[Move]) -> Card:
+    """Take back the last move, within its window; what was carried out is taken back where the play says how."""
+    await asyncio.to_thread(_read, parts, card_id)
+    await asyncio.wrap_future(parts.journal.undo(card_id, data.by, data.remark))
+    return await asyncio.to_thread(_read, parts, card_id)
+
+
+@post("/{card_id:str}/hand_over", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
+async def hand_over(parts: Parts, card_id: FromPath[str], data: JSONBody[HandOver]) -> Card:
+    """Give it to another role, which is then asked."""
+    card = await asyncio.to_thread(_read, parts, card_id)
+    role = data.role.strip() or card.hand_over
+    if not role:
+        raise Conflict("The play names no role to hand this to; say which.")
+    await asyncio.wrap_future(parts.journal.hand_over(card_id, role, data.by, data.remark))
+    return await asyncio.to_thread(_read, parts, card_id)
+
+
 async def _move(parts: WebParts, card_id: str, state: State, move: Move) -> Card:
     await asyncio.to_thread(_read, parts, card_id)
     await asyncio.wrap_future(parts.journal.move(card_id, state, move.by, move.remark))
@@ -69,10 +97,10 @@ async def _move(parts: WebParts, card_id: str, state: State, move: Move) -> Card
 
 
 def _read(parts: WebParts, card_id: str) -> Card:
-    card = queries.card(parts.journal.readers.connection(), parts.titles, card_id)
+    card = queries.card(parts.journal.readers.connection(), parts.wall, card_id)
     if card is None:
         raise NotFoundException(f"There is no card {card_id}; reload the list.")
     return card
 
 
-router = Router("/api/cards", route_handlers=[list_cards, like, accept, decline, done], tags=["cards"])
+router = Router("/api/cards", route_handlers=[list_cards, like, accept, decline, done, undo, hand_over], tags=["cards"])

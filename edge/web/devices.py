@@ -27,7 +27,7 @@ def read_device(
 ) -> DevicePage:
     """One device over the hours before its newest reading; the name may hold slashes."""
     name = device.lstrip("/")
-    page = queries.device_page(parts.journal.readers.connection(), parts.titles, name, hours=hours, points=points)
+    page = queries.device_page(parts.journal.readers.connection(), parts.wall, name, hours=hours, points=points)
     if page is None:
         raise NotFoundException(f"No reading of a device {name} was accepted yet; look at the list of devices.")
     return page

@@ -21,7 +21,9 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from edge.events import Utterance
 from edge.store import queries
 from edge.store.queries import DeviceRow, News
+from edge.store.told import outcome
 from edge.web.parts import WebParts
+from edge.web.plays import play_row
 from edge.web.problems import says
 
 CATCH_UP_ROWS = 1_000
@@ -172,7 +174,7 @@ def _told(connection: apsw.Connection, parts: WebParts, news: Sequence[News]) ->
 def _record(connection: apsw.Connection, parts: WebParts, kind: str, record_id: str) -> object | None:
     match kind:
         case "card":
-            return queries.card(connection, parts.titles, record_id)
+            return queries.card(connection, parts.wall, record_id)
         case "call":
             return queries.call(connection, record_id)
         case "utterance":
@@ -183,6 +185,10 @@ def _record(connection: apsw.Connection, parts: WebParts, kind: str, record_id: 
             return queries.refusal(connection, int(record_id))
         case "order":
             return parts.orders.view(record_id)
+        case "outcome":
+            return outcome(connection, parts.titles, record_id)
+        case "play":
+            return play_row(parts, record_id)
         case _:
             return None
 
@@ -201,7 +207,8 @@ async def stream(
         str | None, HeaderParameter(name="Last-Event-ID", description="The same, as browsers send it after a break.")
     ] = None,
 ) -> ServerSentEvent:
-    """What happens, as it happens: card, call, utterance, speaking, note, refusal, order, device, health, snapshot."""
+    """What happens, as it happens: card, call, utterance, speaking, note, refusal, order, outcome, play, device, health,
+    snapshot."""
     streams: Streams = state.streams
     if streams.full:
         raise ServiceUnavailableException(f"{STREAMS} pages are open already; close some.")

@@ -1,0 +1,46 @@
+"""Outcomes in what people write: `#budget yes`, `#budget 成`, `#budget 40%` anywhere in a note about a subject."""
+
+import re
+from typing import NamedTuple
+
+_WORDS = {
+    "yes": 1.0,
+    "won": 1.0,
+    "是": 1.0,
+    "成": 1.0,
+    "成了": 1.0,
+    "有用": 1.0,
+    "no": 0.0,
+    "lost": 0.0,
+    "否": 0.0,
+    "没成": 0.0,
+    "不成": 0.0,
+    "没用": 0.0,
+}
+_CLAIM = re.compile(
+    r"#(?P<play>[\w-]+)[ \t:：,，]*(?:(?P<percent>\d{1,3}) ?%|(?P<share>[01](?:\.\d{1,6})?)(?![\w.%])|"
+    rf"(?P<word>{'|'.join(sorted(_WORDS, key=len, reverse=True))})(?![A-Za-z]))",
+    re.IGNORECASE,
+)
+
+
+class Said(NamedTuple):
+    """What a note says came of a play (0 to 1)."""
+
+    play: str
+    value: float
+
+
+def outcomes_in(text: str) -> list[Said]:
+    """The outcomes in a note, in their order; more than 100 % is none."""
+    found = []
+    for match in _CLAIM.finditer(text):
+        if match["percent"] is not None:
+            value = int(match["percent"]) / 100
+        elif match["share"] is not None:
+            value = float(match["share"])
+        else:
+            value = _WORDS[match["word"].casefold()]
+        if value <= 1:
+            found.append(Said(match["play"], value))
+    return found

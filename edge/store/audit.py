@@ -1,0 +1,207 @@
+"""The audit: every decision, action, move, outcome, order and pause of a play in one chain, so that nothing can be
+changed, left out or put in later without its being seen.
+
+An entry's hash is the SHA-256 of the hash before it and of the entry; the entry has the SHA-256 of what stands in the
+record's columns. A checkpoint is the site's Ed25519 signature over the number and hash of an entry. Whoever can write to
+the journal can also write the whole chain anew, but not the signatures, and HQ has the earlier ones.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from edge.events import GATEWAY, Action, Checkpoint, Decision, Order, Outcome, PlayChange, Record, Transition, now_us
+from edge.store.rows import TABLES, columns_of, kind_of, select, values_of
+
+FIRST = bytes(32)
+AUDITED: tuple[type[Record], ...] = (Decision, Action, Transition, Outcome, Order, PlayChange)
+_KINDS = {kind.__name__.lower(): kind for kind in AUDITED}
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """What happened: its number in the chain, when (by the gateway's clock, microseconds since the epoch), to a record
+    of which kind and id, by whom, and the SHA-256 of the record."""
+
+    seq: int
+    at: int
+    kind: str
+    ref: str
+    by: str
+    content: bytes
+
+
+class Misfit(msgspec.Struct, frozen=True, kw_only=True):
+    """The first entry that does not fit, and why."""
+
+    seq: int
+    kind: str
+    ref: str
+    why: str
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """How many entries and checkpoints were gone through; the key that signed the last one ('': none); what does not
+    fit."""
+
+    entries: int
+    checkpoints: int
+    key: str
+    misfit: Misfit | None
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+def append(connection: apsw.Connection, records: Iterable[Record]) -> None:
+    """Enter new records, in the transaction that writes them. What is of no kind that is audited is left out."""
+    entered = [record for record in records if isinstance(record, AUDITED)]
+    if not entered:
+        return
+    seq, before = _end(connection)
+    rows = []
+    for record in entered:
+        seq += 1
+        content = _digest(values_of(record))
+        entry = Entry(seq, now_us(), kind_of(record), record.id, str(getattr(record, "by", GATEWAY)), content)
+        before = _linked(before, entry)
+        rows.append((*msgspec.structs.astuple(entry), before))
+    connection.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def adopt(connection: apsw.Connection) -> None:
+    """Enter the records of a journal that was kept before there was an audit."""
+    if _end(connection)[0]:
+        return
+    for kind in AUDITED:
+        append(connection, select(connection, kind, "ORDER BY seq"))
+
+
+def checkpoint(connection: apsw.Connection, key: Ed25519PrivateKey) -> Checkpoint | None:
+    """The site's signature over the last entry; None: that one is signed already, or there is none."""
+    seq, last = _end(connection)
+    row: Any = connection.execute("SELECT coalesce(max(entry), 0) FROM checkpoints").fetchone()
+    if seq <= row[0]:
+        return None
+    return Checkpoint(
+        at=now_us(),
+        entry=seq,
+        hash=last.hex(),
+        key=key.public_key().public_bytes_raw().hex(),
+        signature=key.sign(_signed(seq, last)).hex(),
+    )
+
+
+def unsigned(connection: apsw.Connection) -> int:
+    """How many entries came after the last checkpoint."""
+    row: Any = connection.execute("SELECT coalesce(max(entry), 0) FROM checkpoints").fetchone()
+    return _end(connection)[0] - int(row[0])
+
+
+# ---- verifying -------------------------------------------------------------------------------------------------------
+
+
+def verify(connection: apsw.Connection, key: str) -> Verified:
+    """Go through the whole chain: whether each entry follows from the one before it, whether the records are what was
+    entered, and whether `key` (the site's Ed25519 public key in hexadecimal, '': whatever key the first has) signed the
+    checkpoints."""
+    signed = {one.entry: one for one in select(connection, Checkpoint, "ORDER BY seq")}
+    walk = _Walk(connection, signed, key or next((one.key for one in signed.values()), ""))
+    misfit = walk.first_misfit()
+    return Verified(entries=walk.entries, checkpoints=walk.checkpoints, key=walk.key if signed else "", misfit=misfit)
+
+
+class _Walk:
+    def __init__(self, connection: apsw.Connection, signed: dict[int, Checkpoint], key: str) -> None:
+        self._connection = connection
+        self._signed = signed
+        self._records = {kind: _records(connection, record) for kind, record in _KINDS.items()}
+        self.key = key
+        self.entries = self.checkpoints = 0
+
+    def first_misfit(self) -> Misfit | None:
+        before = FIRST
+        rows: Iterator[Any] = self._connection.execute("SELECT * FROM audit ORDER BY seq")
+        for *fields, kept in rows:
+            entry = Entry(*fields)
+            before = _linked(before, entry)
+            why = self._why(entry, before, bytes(kept))
+            if why:
+                return Misfit(seq=entry.seq, kind=entry.kind, ref=entry.ref, why=why)
+            self.entries += 1
+        return self._beyond()
+
+    def _why(self, entry: Entry, reckoned: bytes, kept: bytes) -> str:
+        if entry.seq != self.entries + 1:
+            return "the entry before it is missing"
+        if reckoned != kept:
+            return "it does not follow from the one before it: one of the two was changed"
+        if entry.kind not in self._records:
+            return "it is of a kind that is not known"
+        record_id, content = next(self._records[entry.kind], ("", b""))
+        if record_id != entry.ref:
+            return "its record is missing"
+        if content != entry.content:
+            return "its record was changed"
+        if (signature := self._signed.get(entry.seq)) is not None:
+            self.checkpoints += 1
+            if not _is_signed(signature, entry.seq, kept, self.key):
+                return "its signature is not the site's"
+        return ""
+
+    def _beyond(self) -> Misfit | None:
+        """What is there beside the chain."""
+        last = max(self._signed, default=0)
+        if last > self.entries:
+            return Misfit(
+                seq=last, kind="checkpoint", ref=self._signed[last].id, why="the entries up to it are missing"
+            )
+        for kind, records in self._records.items():
+            for record_id, _ in records:
+                return Misfit(seq=self.entries + 1, kind=kind, ref=record_id, why="it was never entered")
+        row: Any = self._connection.execute(
+            "SELECT a.id, (SELECT max(e.seq) FROM audit e WHERE e.ref = a.id) FROM actions a WHERE a.state <> coalesce("
+            "(SELECT t.state FROM transitions t WHERE t.action_id = a.id ORDER BY t.seq DESC LIMIT 1), 'proposed') LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        return Misfit(seq=row[1] or 0, kind="action", ref=row[0], why="its state is not the one of its last move")
+
+
+def _records(connection: apsw.Connection, kind: type[Record]) -> Iterator[tuple[str, bytes]]:
+    columns = columns_of(kind)
+    place = columns.index("id")
+    # A connection of its own to the same file would see another state of it; one cursor for each kind does not.
+    rows: Iterator[Any] = connection.cursor().execute(f"SELECT {', '.join(columns)} FROM {TABLES[kind]} ORDER BY seq")
+    return ((row[place], _digest(row)) for row in rows)
+
+
+def _end(connection: apsw.Connection) -> tuple[int, bytes]:
+    row: Any = connection.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
+    return (0, FIRST) if row is None else (int(row[0]), bytes(row[1]))
+
+
+def _linked(before: bytes, entry: Entry) -> bytes:
+    return hashlib.sha256(before + msgspec.msgpack.encode(entry)).digest()
+
+
+def _digest(values: Sequence[Any]) -> bytes:
+    return hashlib.sha256(msgspec.msgpack.encode(list(values))).digest()
+
+
+def _signed(seq: int, last: bytes) -> bytes:
+    return b"outstation audit\0" + seq.to_bytes(8, "big") + last
+
+
+def _is_signed(checkpoint: Checkpoint, seq: int, last: bytes, key: str) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(
+            bytes.fromhex(checkpoint.signature), _signed(seq, last)
+        )
+    except (ValueError, InvalidSignature):
+        return False
+    return checkpoint.hash == last.hex()

@@ -1,0 +1,152 @@
+"""What came of decisions: what is told is held against the decision that it is about, and read again to be counted.
+
+told of a decision nobody made        refused, with what to do
+told again, alike                     changes nothing
+told again, otherwise                 corrects what was told before; both stay in the journal
+told too late                         kept, and not counted
+of a time before the decision         refused
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import apsw
+import msgspec
+
+from edge.errors import Refused, Unknown
+from edge.events import Arm, Decision, Outcome, Trial
+from edge.store.rows import select
+
+DAY_US = 86_400_000_000
+CLOCK_US = 3_600_000_000
+"""So far may the clock of whoever tells be behind the gateway's."""
+EARLIER_DAYS = 30
+DEFAULT_DAYS = 30.0
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody says came of a decision: of the one that is named, or of the newest of a play about a subject up to
+    that time. `value` is how far the goal was reached (0 to 1)."""
+
+    value: float
+    at: int
+    by: str
+    source: Literal["http", "note", "file"]
+    decision_id: str = ""
+    subject: str = ""
+    play: str = ""
+    remark: str = ""
+
+
+def judge(connection: apsw.Connection, claim: Claim, within_days: Mapping[str, float]) -> tuple[Outcome, bool]:
+    """The outcome that a claim makes, and whether it is new; where the same was told before, that one. `within_days` is
+    by goal how long after the decision an outcome counts.
+
+    Raises Refused when it is no outcome, and Unknown when it is about no decision.
+    """
+    if not 0 <= claim.value <= 1:
+        raise Refused(f"value: an outcome lies between 0 and 1, and this is {claim.value:g}; say 1 for yes, 0 for no.")
+    decision = _decision(connection, claim)
+    if claim.at < decision.at - CLOCK_US:
+        raise Refused("at: this outcome is older than the decision it is said to come of; correct its time.")
+    for known in select(connection, Outcome, "WHERE decision_id = ? ORDER BY seq DESC LIMIT 1", (decision.id,)):
+        if known.value == claim.value:
+            return known, False
+    days = within_days.get(decision.goal, DEFAULT_DAYS)
+    late_days = (claim.at - decision.at) / DAY_US
+    outcome = Outcome(
+        at=claim.at,
+        decision_id=decision.id,
+        value=claim.value,
+        by=claim.by,
+        source=claim.source,
+        remark=claim.remark,
+        excluded=f"It came {late_days:.0f} days after the decision; what comes within {days:g} days counts."
+        if late_days > days
+        else "",
+    )
+    return outcome, True
+
+
+def _decision(connection: apsw.Connection, claim: Claim) -> Decision:
+    if claim.decision_id:
+        found = select(connection, Decision, "WHERE id = ?", (claim.decision_id,))
+        what = f"decision {claim.decision_id}"
+    else:
+        found = select(
+            connection,
+            Decision,
+            "WHERE subject = ? AND play = ? AND at <= ? ORDER BY seq DESC LIMIT 1",
+            (claim.subject, claim.play, claim.at + CLOCK_US),
+        )
+        what = f"decision of the play {claim.play!r} about {claim.subject!r}"
+    if not found:
+        raise Unknown(f"There is no {what}: nothing came of what was never decided; correct the name.")
+    return found[0]
+
+
+# ---- read again ------------------------------------------------------------------------------------------------------
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a decision (0 to 1), with what was known when it was made: the probability that called for it, and
+    how many decisions about the subject there had been in the thirty days before."""
+
+    decision_id: str
+    subject: str
+    play: str
+    goal: str
+    at: int
+    arm: Arm
+    trials: tuple[Trial, ...]
+    probability: float
+    earlier: int
+    value: float
+
+
+_TOLD = f"""
+SELECT d.id, d.subject, d.play, d.goal, d.at, d.arm, d.trials, coalesce(p.probability, 0.5),
+  (SELECT count(*) FROM decisions b WHERE b.subject = d.subject AND b.seq < d.seq
+     AND b.at > d.at - {EARLIER_DAYS * DAY_US}),
+  (SELECT l.value FROM outcomes l WHERE l.decision_id = d.id AND l.excluded = '' ORDER BY l.seq DESC LIMIT 1)
+FROM outcomes o JOIN decisions d ON d.id = o.decision_id LEFT JOIN predictions p ON p.id = d.prediction_id
+WHERE o.excluded = '' AND o.seq > ? AND o.seq = (
+  SELECT min(f.seq) FROM outcomes f WHERE f.decision_id = o.decision_id AND f.excluded = '')
+ORDER BY o.seq
+"""
+
+
+def told(connection: apsw.Connection, after: int = 0) -> list[Told]:
+    """The outcomes that count of decisions of which the first was told after place `after`, in the order in which that
+    was, each as it was corrected last."""
+    return [
+        Told(
+            decision_id=row[0],
+            subject=row[1],
+            play=row[2],
+            goal=row[3],
+            at=row[4],
+            arm=row[5],
+            trials=msgspec.json.decode(row[6], type=tuple[Trial, ...]),
+            probability=row[7],
+            earlier=row[8],
+            value=row[9],
+        )
+        for row in connection.execute(_TOLD, (after,))
+    ]
+
+
+def last_place(connection: apsw.Connection) -> int:
+    """The place of the outcome told last; 0: there is none."""
+    row: Any = connection.execute("SELECT coalesce(max(seq), 0) FROM outcomes").fetchone()
+    return int(row[0])
+
+
+def corrected(connection: apsw.Connection, after: int) -> bool:
+    """Whether an outcome told after a place corrects one told before it."""
+    row = connection.execute(
+        "SELECT 1 FROM outcomes o WHERE o.seq > ? AND EXISTS (SELECT 1 FROM outcomes b WHERE b.decision_id = "
+        "o.decision_id AND b.seq <= ? AND b.excluded = '') LIMIT 1",
+        (after, after),
+    ).fetchone()
+    return row is not None
