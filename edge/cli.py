@@ -13,6 +13,8 @@ from models.errors import ModelError
 from sync.errors import SyncError
 
 LAZY = {
+    "audit": "edge.review:audit",
+    "uplift": "edge.review:uplift",
     "bench": "edge.bench.cli:bench",
     "models": "edge.packs:models",
     "score": "models.score:score",

@@ -14,6 +14,7 @@ import structlog
 from edge.act.channels import Channels
 from edge.act.countdown import Countdown
 from edge.activation import Activation
+from edge.checkpoints import Checkpoints
 from edge.children import broker, link, replica
 from edge.decide.plays import Decider
 from edge.decide.tables import Tables
@@ -186,6 +187,7 @@ def run_once(site: Site) -> Summary:
         took_s = time.monotonic() - began_s
         Countdown(opened.journal, Channels(None, site.webhooks, site.messages)).settle()
         opened.listener.stop()
+        Checkpoints(opened.journal, site.audit_key).sign()
         counts = {name: count - before[name] for name, count in _counts(opened.journal).items()}
         audio_s = counts.pop("audio_ms") / 1000
         reasons = (*_reasons(opened.journal, int(counts["refused"])), *dict.fromkeys(opened.pipeline.put_off))

@@ -263,7 +263,8 @@ class Decision(Record, frozen=True, kw_only=True):
 
     In the arm `control` the subject is left alone, so that it can be told what the play does; a `paused` play does
     nothing either. `trials` are all the draws that were made; `goal` is what the play is for ('': nothing that is
-    measured), `chain` what it was best to do for it when it was decided.
+    measured), an outcome told until `outcome_until` counts (0: within thirty days), `chain` is what it was best to do
+    for the goal when it was decided.
     """
 
     prediction_id: str
@@ -274,6 +275,7 @@ class Decision(Record, frozen=True, kw_only=True):
     arm: Arm = "treatment"
     trials: tuple[Trial, ...] = ()
     goal: str = ""
+    outcome_until: int = 0
     chain: Chain | None = None
 
 

@@ -486,7 +486,6 @@ class Pipeline:
     def _told_in(self, notes: Sequence[Event]) -> tuple[list[Outcome], list[Refusal]]:
         """The outcomes that notes tell of, and what of it is about no decision."""
         connection = self._journal.readers.connection()
-        within_days = self._decider.playbook.within_days
         told: dict[str, Outcome] = {}
         refusals = []
         for note in notes:
@@ -502,7 +501,7 @@ class Pipeline:
                     remark=note.id,
                 )
                 try:
-                    outcome, is_new = outcomes.judge(connection, claim, within_days)
+                    outcome, is_new = outcomes.judge(connection, claim)
                 except Refused as refusal:
                     refusals.append(Refusal(source="notes", name=note.subject, reason=str(refusal)))
                     continue

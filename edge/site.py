@@ -1,6 +1,7 @@
 """A site folder: its typed, frozen settings, and where everything in it lies."""
 
 import re
+import secrets
 import shutil
 from pathlib import Path
 from typing import Annotated, Literal
@@ -241,6 +242,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SAMPLE = Path(__file__).with_name("sample")
+SAMPLE_KEY = 'key = "sample-mine-13"'
+"""The key of the sample's hold-outs; a site of somebody's own gets one that nobody knows."""
 
 
 def make_site(folder: Path, *, sample: bool) -> None:
@@ -254,8 +257,8 @@ def make_site(folder: Path, *, sample: bool) -> None:
     site = Site(folder=folder, settings=SiteSettings(name="new"))
     for part in (site.inbox, site.data):
         part.mkdir(parents=True, exist_ok=True)
-    for name in ("playbook.toml", "vocabulary.toml"):
-        shutil.copyfile(SAMPLE / name, folder / name)
+    shutil.copyfile(SAMPLE / "vocabulary.toml", folder / "vocabulary.toml")
+    playbook = (SAMPLE / "playbook.toml").read_text("utf-8")
     settings = (SAMPLE / "site.toml").read_text("utf-8")
     if sample:
         for path in sorted((SAMPLE / "inbox").iterdir()):
@@ -264,7 +267,9 @@ def make_site(folder: Path, *, sample: bool) -> None:
         shutil.copytree(SAMPLE / "packs", site.packs)
     else:
         settings = settings.replace(', "part-missing"', "", 1)
+        playbook = playbook.replace(SAMPLE_KEY, f'key = "{secrets.token_urlsafe(24)}"', 1)
         settings = settings.replace('"sample-mine"', f'"{re.sub(r"[^A-Za-z0-9_-]", "-", folder.resolve().name)}"', 1)
+    (folder / "playbook.toml").write_text(playbook, "utf-8")
     (folder / "site.toml").write_text(settings, "utf-8")
 
 

@@ -1,15 +1,17 @@
 """Keeps the outbox within its budget and makes room on the disk while the gateway runs (edge/store/retention.py and
 edge/store/clearing.py say what goes), forgets what was offered long ago (edge/store/known.py), makes recordings of live
 calls that have ended, gives other numbers to what HQ cannot take under its own, and keeps the journal's copy of the
-site's files as they are. After a fault of the disk it tries whether that is over. Memory that is free goes back to the
+site's files as they are, and signs the audit (edge/checkpoints.py). After a fault of the disk it tries whether that is over. Memory that is free goes back to the
 system after each sweep."""
 
 import threading
+from contextlib import suppress
 
 import apsw
 import structlog
 
 from edge.archive import archive
+from edge.checkpoints import Checkpoints
 from edge.errors import JournalError
 from edge.events import now_us
 from edge.memory import give_back
@@ -39,6 +41,7 @@ class Upkeep:
         self._room = room
         self._sound = sound
         self._clearing = Clearing(site, journal, room)
+        self._checkpoints = Checkpoints(journal, site.audit_key)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep")
 
@@ -50,6 +53,8 @@ class Upkeep:
         """End after the step under way."""
         self._stopping.set()
         self._thread.join()
+        with suppress(JournalError):  # the disk is full: the next start signs
+            self._checkpoints.sign()
 
     def step(self) -> bool:
         """One bounded step; False when nothing was left to do. Raises JournalError or OSError."""
@@ -86,6 +91,7 @@ class Upkeep:
         while not self._stopping.wait(wait_s):
             try:
                 wait_s = PAUSE_S if self.step() else SWEEP_S
+                self._checkpoints.step()
                 keep_files(self._journal, self._site.folder)
                 give_back()
             except (JournalError, OSError) as error:  # the disk is full: what is to go waits too

@@ -51,18 +51,19 @@ def best_chain(
     many minutes a role can begin (absent: now). With `worth`, what reaching the goal is worth in the unit of the costs,
     the chance that a step adds has to be worth its cost.
 
-    The bounds take each step at its worst, or at its best: they are wider than they would have to be.
+    The bounds take the errors of the steps as independent of each other: in log-odds their squares add up.
     """
     helpful = sorted((one for one in options if one.gain > 0), key=lambda one: -one.gain)
     search = _Search(log_odds(before), helpful, within_minutes, most, free_in, worth)
     search.grow((), 0, 0.0, 0.0, {})
     chosen = search.best
     start = log_odds(before)
+    after = start + sum(one.gain for one in chosen)
     return Best(
         steps=chosen,
-        after=odds(start + sum(one.gain for one in chosen)),
-        low=odds(start + sum(one.low for one in chosen)),
-        high=odds(start + sum(one.high for one in chosen)),
+        after=odds(after),
+        low=odds(after - math.hypot(*(one.gain - one.low for one in chosen))),
+        high=odds(after + math.hypot(*(one.high - one.gain for one in chosen))),
         minutes=max((free_in.get(one.role, 0.0) + _of_role(one.role, chosen) for one in chosen), default=0.0),
     )
 

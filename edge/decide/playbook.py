@@ -136,11 +136,6 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
         """Each play's title by language, by the play's name."""
         return {name: play.title for name, play in self.by_name.items()}
 
-    @property
-    def within_days(self) -> dict[str, float]:
-        """By goal until how many days after the decision an outcome counts."""
-        return {name: goal.within_days for name, goal in self.goals.items()}
-
     def share(self, play: Play) -> float:
         """Which share of subjects (0 to 1) a play leaves alone."""
         if play.safety or self.holdouts is None or not play.goal:

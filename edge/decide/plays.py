@@ -10,6 +10,7 @@ from edge.events import Action, Arm, ChannelName, Decision, Prediction, SpokenEv
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
+DAY_US = 24 * 60 * MINUTE_US
 NEVER = 0
 UNKNOWN = "?"
 _PLACE = re.compile(r"\{(\w+(?:\.\w+)?)\}")
@@ -79,6 +80,7 @@ class Decider:
             arm=self._arm(play, trials),
             trials=trials,
             goal=play.goal,
+            outcome_until=now + round(self.playbook.goals[play.goal].within_days * DAY_US) if play.goal else 0,
         )
         return decision, [self._action(decision, *step, prediction, now) for step in _steps(decision, play)]
 

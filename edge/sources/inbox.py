@@ -1,4 +1,5 @@
-"""The inbox folder: recordings and device logs become events, each exactly once however often it is offered.
+"""The inbox folder: recordings and device logs become events, files of outcomes (`outcomes*.csv`, `outcomes*.jsonl`)
+outcomes, each exactly once however often it is offered.
 
 A file is taken when it has been left alone for a while. It leaves the folder only after the journal's commit; killed
 in between, the gateway finds it again at the next start and the journal knows its hash (a recording) or its rows (a
@@ -20,6 +21,7 @@ from edge.errors import NoRoom, Refused
 from edge.events import Call, Event, now_us
 from edge.site import Site
 from edge.sources.logs import Row, read_log
+from edge.sources.outcomes import claim_of, read_outcomes
 from edge.sources.readings import reading
 from edge.sources.refused import RefusedFolder
 from edge.store.journal import Journal, Offer
@@ -32,6 +34,7 @@ from models.pack import sha256_of
 
 AUDIO = frozenset({".wav", ".flac", ".ogg"})
 LOGS = frozenset({".csv", ".jsonl"})
+OUTCOMES = "outcomes"
 UNFINISHED = frozenset({".part", ".tmp", ".crdownload"})
 ROWS_PER_COMMIT = 1_000
 FAULTS_TOLD = 5
@@ -123,6 +126,8 @@ class Inbox:
             self._room.check(path.stat().st_size if suffix in AUDIO else 0)
             if suffix in AUDIO:
                 self._take_call(path)
+            elif suffix in LOGS and path.name.lower().startswith(OUTCOMES):
+                self._take_outcomes(path)
             elif suffix in LOGS:
                 self._take_log(path)
             else:
@@ -233,6 +238,34 @@ class Inbox:
         if faults:
             self._refused.part(path.name, header + "".join(row.text for row in faults), _told(path.name, faults))
         path.rename(self._site.logs / f"{path.stem}-{digest[:12]}{path.suffix}")
+
+    # ---- outcomes --------------------------------------------------------------------------------------------
+
+    def _take_outcomes(self, path: Path) -> None:
+        faults: list[Row] = []
+        header = ""
+        for chunk in _chunks(read_outcomes(path), ROWS_PER_COMMIT):
+            self._room.check()
+            told = []
+            for row in chunk:
+                try:
+                    if row.fields is None and not row.fault:
+                        header = row.text
+                    elif row.fields is None:
+                        faults.append(row)
+                    else:
+                        told.append((row, self._journal.tell(claim_of(row.fields, self._site.zone))))
+                except Refused as refusal:
+                    faults.append(msgspec.structs.replace(row, fault=str(refusal)))
+            for row, outcome in told:
+                try:
+                    outcome.result()
+                except Refused as refusal:
+                    faults.append(msgspec.structs.replace(row, fault=str(refusal)))
+        if faults:
+            faults.sort(key=lambda row: row.line)
+            self._refused.part(path.name, header + "".join(row.text for row in faults), _told(path.name, faults))
+        path.unlink()
 
     def _reading(self, row: Row) -> tuple[bytes | None, Event]:
         fields = row.fields or {}

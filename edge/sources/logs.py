@@ -30,11 +30,12 @@ def read_log(path: Path) -> Iterator[Row]:
     64 KiB, not UTF-8.
     """
     with path.open("rb") as file:
-        lines = _lines(path.name, file)
-        yield from _csv_rows(path.name, lines) if path.suffix == ".csv" else _json_rows(path.name, lines)
+        lines = lines_of(path.name, file)
+        yield from _csv_rows(path.name, lines) if path.suffix == ".csv" else json_rows(path.name, lines)
 
 
-def _lines(name: str, file: IO[bytes]) -> Iterator[str]:
+def lines_of(name: str, file: IO[bytes]) -> Iterator[str]:
+    """The lines of a text file. Raises Refused when one is too long or not UTF-8."""
     number = 0
     while line := file.readline(LINE_BYTES + 1):
         number += 1
@@ -48,25 +49,31 @@ def _lines(name: str, file: IO[bytes]) -> Iterator[str]:
 
 def _csv_rows(name: str, lines: Iterator[str]) -> Iterator[Row]:
     header_line = next(lines, "")
-    header = [column.strip() for column in _cells(header_line)]
+    header = [column.strip() for column in cells_of(header_line)]
     for column in REQUIRED:
         if column not in header:
             raise Refused(f"{name} line 1: the column {column!r} is missing; begin the file with time,device,…")
     if len(header) == len(REQUIRED):
         raise Refused(f"{name} line 1: there is no sensor's column beside time and device; add one.")
+    for row in table_rows(header_line, header, lines):
+        yield row if row.fields is None else _csv_row(row.line, row.text, row.fields)
+
+
+def table_rows(header_line: str, header: list[str], lines: Iterator[str]) -> Iterator[Row]:
+    """The header of a CSV table and its rows, each with its cells by column."""
     yield Row(line=1, text=header_line, fields=None)
     for number, line in enumerate(lines, 2):
         if not line.strip():
             continue
-        cells = _cells(line)
+        cells = cells_of(line)
         if len(cells) != len(header):
             fault = f"{len(cells)} fields where the header has {len(header)}"
             yield Row(line=number, text=line, fields=None, fault=fault)
             continue
-        yield _csv_row(number, line, dict(zip(header, cells, strict=True)))
+        yield Row(line=number, text=line, fields=dict(zip(header, cells, strict=True)))
 
 
-def _cells(line: str) -> list[str]:
+def cells_of(line: str) -> list[str]:
     """The cells of one line; none when it is not a line of a table."""
     try:
         return next(csv.reader([line]), [])
@@ -86,7 +93,8 @@ def _csv_row(number: int, line: str, cells: dict[str, str]) -> Row:
     return Row(line=number, text=line, fields=fields)
 
 
-def _json_rows(name: str, lines: Iterator[str]) -> Iterator[Row]:
+def json_rows(name: str, lines: Iterator[str]) -> Iterator[Row]:
+    """A JSON object a line. Raises Refused when there is none."""
     any_row = False
     for number, line in enumerate(lines, 1):
         if not line.strip():

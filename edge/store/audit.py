@@ -109,6 +109,14 @@ def verify(connection: apsw.Connection, key: str) -> Verified:
     """Go through the whole chain: whether each entry follows from the one before it, whether the records are what was
     entered, and whether `key` (the site's Ed25519 public key in hexadecimal, '': whatever key the first has) signed the
     checkpoints."""
+    connection.execute("BEGIN")  # all of it as it is at one moment, while others go on writing
+    try:
+        return _verify(connection, key)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _verify(connection: apsw.Connection, key: str) -> Verified:
     signed = {one.entry: one for one in select(connection, Checkpoint, "ORDER BY seq")}
     walk = _Walk(connection, signed, key or next((one.key for one in signed.values()), ""))
     misfit = walk.first_misfit()
@@ -175,7 +183,6 @@ class _Walk:
 def _records(connection: apsw.Connection, kind: type[Record]) -> Iterator[tuple[str, bytes]]:
     columns = columns_of(kind)
     place = columns.index("id")
-    # A connection of its own to the same file would see another state of it; one cursor for each kind does not.
     rows: Iterator[Any] = connection.cursor().execute(f"SELECT {', '.join(columns)} FROM {TABLES[kind]} ORDER BY seq")
     return ((row[place], _digest(row)) for row in rows)
 

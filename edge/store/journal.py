@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import apsw
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.events import (
     Action,
@@ -391,14 +392,25 @@ class Journal:
         for transition in moved:
             self.metrics.actions.labels(transition.state).inc()
 
+    def sign(self, key: Ed25519PrivateKey) -> Future[None]:
+        """Sign the audit's last entry, unless it is signed; the signature goes to HQ."""
+
+        def job(connection: apsw.Connection) -> None:
+            checkpoint = audit.checkpoint(connection, key)
+            if checkpoint is not None:
+                insert(connection, [checkpoint])
+                _announce(connection, [checkpoint])
+
+        return self._writer.submit(job)
+
     # ---- what came of it -------------------------------------------------------------------------------------
 
-    def tell(self, claim: Claim, within_days: Mapping[str, float]) -> Future[tuple[Outcome, bool]]:
+    def tell(self, claim: Claim) -> Future[tuple[Outcome, bool]]:
         """Write down what came of a decision: the outcome, and whether it is new. The future raises what
         `edge.store.outcomes.judge` raises."""
 
         def job(connection: apsw.Connection) -> tuple[Outcome, bool]:
-            outcome, is_new = judge(connection, claim, within_days)
+            outcome, is_new = judge(connection, claim)
             if is_new:
                 insert(connection, [outcome])
                 _announce(connection, [outcome])

@@ -166,11 +166,12 @@ M007_ACTIONS = """
 ALTER TABLE decisions ADD COLUMN arm TEXT NOT NULL DEFAULT 'treatment';
 ALTER TABLE decisions ADD COLUMN trials TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE decisions ADD COLUMN goal TEXT NOT NULL DEFAULT '';
+ALTER TABLE decisions ADD COLUMN outcome_until INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE decisions ADD COLUMN chain TEXT NOT NULL DEFAULT 'null';
 ALTER TABLE actions ADD COLUMN terms TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE actions ADD COLUMN holder TEXT;
 ALTER TABLE transitions ADD COLUMN role TEXT NOT NULL DEFAULT '';
-CREATE INDEX decisions_goal ON decisions (goal, at) WHERE goal <> '';
+CREATE INDEX decisions_goal ON decisions (outcome_until) WHERE goal <> '';
 
 CREATE TABLE outcomes (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision_id TEXT NOT NULL, at INTEGER NOT NULL, value REAL NOT NULL,
@@ -218,7 +219,7 @@ def migrate(path: Path) -> None:
     Raises JournalError when the file is not a journal, is newer than this program, or cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    version = _version(path)
+    version = version_of(path)
     if version == len(MIGRATIONS):
         return
     if version > len(MIGRATIONS):
@@ -233,7 +234,7 @@ def migrate(path: Path) -> None:
         )
 
 
-def _version(path: Path) -> int:
+def version_of(path: Path) -> int:
     """The schema's version that the file says it has; 0 when it is new or cannot be read (then the migration says why).
     Asked by apsw and closed again, so that a start with nothing to do starts no process."""
     if not path.exists():

@@ -7,7 +7,6 @@ told too late                         kept, and not counted
 of a time before the decision         refused
 """
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import apsw
@@ -21,7 +20,7 @@ DAY_US = 86_400_000_000
 CLOCK_US = 3_600_000_000
 """So far may the clock of whoever tells be behind the gateway's."""
 EARLIER_DAYS = 30
-DEFAULT_DAYS = 30.0
+DEFAULT_DAYS = 30
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,9 +37,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     remark: str = ""
 
 
-def judge(connection: apsw.Connection, claim: Claim, within_days: Mapping[str, float]) -> tuple[Outcome, bool]:
-    """The outcome that a claim makes, and whether it is new; where the same was told before, that one. `within_days` is
-    by goal how long after the decision an outcome counts.
+def judge(connection: apsw.Connection, claim: Claim) -> tuple[Outcome, bool]:
+    """The outcome that a claim makes, and whether it is new; where the same was told before, that one.
 
     Raises Refused when it is no outcome, and Unknown when it is about no decision.
     """
@@ -52,8 +50,7 @@ def judge(connection: apsw.Connection, claim: Claim, within_days: Mapping[str, f
     for known in select(connection, Outcome, "WHERE decision_id = ? ORDER BY seq DESC LIMIT 1", (decision.id,)):
         if known.value == claim.value:
             return known, False
-    days = within_days.get(decision.goal, DEFAULT_DAYS)
-    late_days = (claim.at - decision.at) / DAY_US
+    until = decision.outcome_until or decision.at + DEFAULT_DAYS * DAY_US
     outcome = Outcome(
         at=claim.at,
         decision_id=decision.id,
@@ -61,8 +58,9 @@ def judge(connection: apsw.Connection, claim: Claim, within_days: Mapping[str, f
         by=claim.by,
         source=claim.source,
         remark=claim.remark,
-        excluded=f"It came {late_days:.0f} days after the decision; what comes within {days:g} days counts."
-        if late_days > days
+        excluded=f"It came {(claim.at - decision.at) / DAY_US:.0f} days after the decision; what comes within "
+        f"{(until - decision.at) / DAY_US:.0f} days counts."
+        if claim.at > until
         else "",
     )
     return outcome, True

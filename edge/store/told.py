@@ -96,38 +96,32 @@ def _outcomes(connection: apsw.Connection, titles: Titles, where: str, binding: 
     ]
 
 
-def wanted(
-    connection: apsw.Connection, titles: Titles, within_days: Mapping[str, float], now: int, limit: int
-) -> list[Wanted]:
+def wanted(connection: apsw.Connection, titles: Titles, now: int, limit: int) -> list[Wanted]:
     """The decisions for a goal whose outcome is wanted: their time to act is over, and that of their outcome is not. The
     oldest first, of each play about a subject only the newest. What was withdrawn, or called for while its play was
     paused, is not asked about."""
-    found = []
-    for goal, days in sorted(within_days.items()):
-        rows: Any = connection.execute(
-            "SELECT d.id, d.play, d.subject, d.at, max(d.seq), coalesce(p.evidence, '[]') FROM decisions d "
-            "LEFT JOIN predictions p ON p.id = d.prediction_id WHERE d.goal = ? AND d.goal <> '' AND d.at >= ? "
-            "AND d.deadline <= ? AND d.arm <> 'paused' "
-            "AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.decision_id = d.id) "
-            "AND (d.arm = 'control' OR EXISTS (SELECT 1 FROM actions a WHERE a.decision_id = d.id "
-            "AND a.state <> 'withdrawn')) GROUP BY d.play, d.subject ORDER BY d.at LIMIT ?",
-            (goal, now - round(days * DAY_US), now, limit),
+    rows: Any = connection.execute(
+        "SELECT d.id, d.play, d.subject, d.goal, d.at, d.outcome_until, coalesce(p.evidence, '[]'), max(d.seq) "
+        "FROM decisions d LEFT JOIN predictions p ON p.id = d.prediction_id "
+        "WHERE d.goal <> '' AND d.outcome_until >= ? AND d.deadline <= ? AND d.arm <> 'paused' "
+        "AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.decision_id = d.id) "
+        "AND (d.arm = 'control' OR EXISTS (SELECT 1 FROM actions a WHERE a.decision_id = d.id "
+        "AND a.state <> 'withdrawn')) GROUP BY d.play, d.subject ORDER BY d.at LIMIT ?",
+        (now, now, limit),
+    )
+    return [
+        Wanted(
+            decision_id=row[0],
+            play=row[1],
+            title=titles.get(row[1], {"en": row[1], "zh": row[1]}),
+            subject=row[2],
+            goal=row[3],
+            at=row[4],
+            until=row[5],
+            said=" ".join(one.text for one in EVIDENCE.decode(row[6]) if isinstance(one, SpokenEvidence)),
         )
-        for decision_id, play, subject, at, _, evidence in rows:
-            said = [one.text for one in EVIDENCE.decode(evidence) if isinstance(one, SpokenEvidence)]
-            found.append(
-                Wanted(
-                    decision_id=decision_id,
-                    play=play,
-                    title=titles.get(play, {"en": play, "zh": play}),
-                    subject=subject,
-                    goal=goal,
-                    at=at,
-                    until=at + round(days * DAY_US),
-                    said=" ".join(said),
-                )
-            )
-    return sorted(found, key=lambda one: one.at)[:limit]
+        for row in rows
+    ]
 
 
 def features(connection: apsw.Connection, goal: str) -> list[Features]:

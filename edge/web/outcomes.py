@@ -46,8 +46,7 @@ def list_outcomes(parts: Parts, limit: Annotated[int, QueryParameter(ge=1, le=1_
 @get("/wanted", sync_to_thread=True)
 def list_wanted(parts: Parts, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50) -> list[Wanted]:
     """The decisions of which nobody has told what came, the oldest first."""
-    days = parts.playbook().within_days
-    return told.wanted(parts.journal.readers.connection(), parts.titles, days, now_us(), limit)
+    return told.wanted(parts.journal.readers.connection(), parts.titles, now_us(), limit)
 
 
 @post(
@@ -68,7 +67,7 @@ async def tell(parts: Parts, data: JSONBody[NewOutcome]) -> Response[OutcomeRow]
         remark=data.remark,
     )
     try:
-        outcome, is_new = await asyncio.wrap_future(parts.journal.tell(claim, parts.playbook().within_days))
+        outcome, is_new = await asyncio.wrap_future(parts.journal.tell(claim))
     except Unknown as error:
         raise NotFoundException(str(error)) from None
     except Refused as error:
