@@ -1,5 +1,5 @@
-"""Signs the audit chain: with a key of the site's own, made when there is none yet, whose public half goes to HQ with each
-checkpoint."""
+"""Signs the audit chain: with a key of the site's own, made when there is none yet, whose public half goes to HQ with
+each checkpoint."""
 
 import os
 import time

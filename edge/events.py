@@ -338,8 +338,8 @@ class Transition(Record, frozen=True, kw_only=True):
 
 
 class Outcome(Record, frozen=True, kw_only=True):
-    """What came of a decision: how far its goal was reached (0 to 1), at what time, told by whom and how. A later one of
-    the same decision corrects it. `excluded` says why it does not count ('': it does)."""
+    """What came of a decision: how far its goal was reached (0 to 1), at what time, told by whom and how. A later one
+    of the same decision corrects it. `excluded` says why it does not count ('': it does)."""
 
     decision_id: str
     value: float

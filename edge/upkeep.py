@@ -1,8 +1,8 @@
 """Keeps the outbox within its budget and makes room on the disk while the gateway runs (edge/store/retention.py and
 edge/store/clearing.py say what goes), forgets what was offered long ago (edge/store/known.py), makes recordings of live
 calls that have ended, gives other numbers to what HQ cannot take under its own, and keeps the journal's copy of the
-site's files as they are, and signs the audit (edge/checkpoints.py). After a fault of the disk it tries whether that is over. Memory that is free goes back to the
-system after each sweep."""
+site's files as they are, and signs the audit (edge/checkpoints.py). After a fault of the disk it tries whether that is
+over. Memory that is free goes back to the system after each sweep."""
 
 import threading
 from contextlib import suppress

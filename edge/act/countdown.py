@@ -1,7 +1,8 @@
 """Lets happen what happens to actions by itself: asks again, escalates, fires, expires, carries out and takes back.
 
-What is to happen is a timer in the journal (edge/store/timers.py). An action first moves to `fired` or `accepted` in the
-journal, then is performed, then moves to `done`: killed in between, it is performed after the restart, under the same id.
+What is to happen is a timer in the journal (edge/store/timers.py). An action first moves to `fired` or `accepted` in
+the journal, then is performed, then moves to `done`: killed in between, it is performed after the restart, under the
+same id.
 """
 
 import threading

@@ -26,8 +26,8 @@ def advise(
     steps: Sequence[OpenStep],
     free_in: Mapping[str, float],
 ) -> Chain | None:
-    """The chain of these steps that raises the odds of their goal most; None when none is known to help. `free_in` is in
-    how many minutes a role has done what it accepted before."""
+    """The chain of these steps that raises the odds of their goal most; None when none is known to help. `free_in` is
+    in how many minutes a role has done what it accepted before."""
     goal = playbook.goals[goal_name]
     plays = playbook.by_name
     called = [plays[step.play] for step in steps if step.play in plays]

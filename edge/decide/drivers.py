@@ -1,8 +1,8 @@
 """What goes along with a goal, set apart from what moved it.
 
 Whatever was there before the outcome may go along with it: a label that was heard, a step that somebody did. The
-difference between subjects with and without it is an association; who did the step chose whom to do it for. Only a trial
-that was drawn (edge/decide/experiments.py) says what moves the goal.
+difference between subjects with and without it is an association; who did the step chose whom to do it for. Only a
+trial that was drawn (edge/decide/experiments.py) says what moves the goal.
 """
 
 from collections.abc import Sequence

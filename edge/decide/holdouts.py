@@ -1,4 +1,5 @@
-"""Who is left alone: of every play a share of the subjects, so that what it does can be told from what happens anyway."""
+"""Who is left alone: of every play a share of the subjects, so that what it does can be told from what happens
+anyway."""
 
 import hashlib
 

@@ -42,8 +42,8 @@ class Step(Table, frozen=True, kw_only=True):
     it is asked for again every `ask_again_after_s` seconds, `ask_again_times` times, and goes to the role `escalate_to`
     after `escalate_after_s`. For `undo_minutes` after it was done it can be taken back; on a device or a system that is
     done by the payload `undo`. `hand_over` names a role to which it can be given with one key. `sheet` is a table of
-    the site that is shown with it. It takes `minutes` and costs `cost`. `holdout` is the share of subjects for whom this
-    step alone is left out.
+    the site that is shown with it. It takes `minutes` and costs `cost`. `holdout` is the share of subjects for whom
+    this step alone is left out.
     """
 
     role: str
@@ -75,6 +75,7 @@ class Play(Table, frozen=True, kw_only=True):
 
     `goal` names what it is for; of the subjects the share `holdout` is left alone (None: as [holdouts] says), none if
     the play is for people's `safety`.
+
     """
 
     name: str
@@ -92,8 +93,8 @@ class Play(Table, frozen=True, kw_only=True):
 class Goal(Table, frozen=True, kw_only=True):
     """What plays are for: a question that is answered by an outcome, and until how many days after the decision that
     counts. `base` is how often it is reached when nothing is done, until the site knows; steps help if they are done
-    within `act_within_minutes`; `worth` is what reaching it for sure is worth, in the unit of the steps' costs (0: costs
-    are not weighed)."""
+    within `act_within_minutes`; `worth` is what reaching it for sure is worth, in the unit of the steps' costs (0:
+    costs are not weighed)."""
 
     name: str
     question: dict[str, str]
@@ -156,6 +157,7 @@ def read_playbook(path: Path) -> Playbook:
     """The playbook in a TOML file.
 
     Raises SettingsError naming file, line and key when it is absent or wrong.
+
     """
     file = read_toml(path, _File)
     goals = {goal.name: goal for goal in file.goal}

@@ -1,11 +1,11 @@
 """What a play does: the difference between those it was done for and those left alone, and how sure that is.
 
-Each outcome lies between 0 and 1 and belongs to a subject that a keyed hash treated with a known probability
-(1 - share). An outcome becomes one number whose mean is the effect, whatever the covariates are (augmented inverse
+Each outcome lies between 0 and 1 and belongs to a subject that a keyed hash treated with a known probability (1 -
+share). An outcome becomes one number whose mean is the effect, whatever the covariates are (augmented inverse
 propensity weighting, Robins et al., 1994); what is augmented is foreseen from earlier outcomes only, so the numbers are
 as good as if there were no covariates, and closer together where covariates tell something. Over them runs an
-empirical-Bernstein confidence sequence (Waudby-Smith and Ramdas, 2024, theorem 2): it holds at all times at once, so one
-may look after every outcome and stop when one likes.
+empirical-Bernstein confidence sequence (Waudby-Smith and Ramdas, 2024, theorem 2): it holds at all times at once, so
+one may look after every outcome and stop when one likes.
 
 Outcomes that are told of one arm and kept back of the other would lie in any interval. So the part of those told of who
 was treated is watched by a confidence sequence, too: when it cannot be the share that was drawn, nothing is claimed.
@@ -27,9 +27,9 @@ Verdict = Literal["unproven", "helps", "harms", "suspect"]
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """A difference in the mean outcome (-1 to 1), with bounds that hold at all times with probability SURE, and the mean
-    outcome of those left alone (None: there are none). `unproven` while the bounds hold 0; `suspect` when outcomes of
-    one arm seem to be kept back."""
+    """A difference in the mean outcome (-1 to 1), with bounds that hold at all times with probability SURE, and the
+    mean outcome of those left alone (None: there are none). `unproven` while the bounds hold 0; `suspect` when outcomes
+    of one arm seem to be kept back."""
 
     mean: float
     low: float

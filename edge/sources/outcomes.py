@@ -1,5 +1,5 @@
-"""Files of outcomes: a table or JSON lines with `value`, and either `decision` or `subject` and `play`; and, where there
-is more to say, `at` (RFC 3339), `by`, `remark`."""
+"""Files of outcomes: a table or JSON lines with `value`, and either `decision` or `subject` and `play`; and, where
+there is more to say, `at` (RFC 3339), `by`, `remark`."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -2,8 +2,8 @@
 changed, left out or put in later without its being seen.
 
 An entry's hash is the SHA-256 of the hash before it and of the entry; the entry has the SHA-256 of what stands in the
-record's columns. A checkpoint is the site's Ed25519 signature over the number and hash of an entry. Whoever can write to
-the journal can also write the whole chain anew, but not the signatures, and HQ has the earlier ones.
+record's columns. A checkpoint is the site's Ed25519 signature over the number and hash of an entry. Whoever can write
+to the journal can also write the whole chain anew, but not the signatures, and HQ has the earlier ones.
 """
 
 import hashlib
@@ -173,7 +173,8 @@ class _Walk:
                 return Misfit(seq=self.entries + 1, kind=kind, ref=record_id, why="it was never entered")
         row: Any = self._connection.execute(
             "SELECT a.id, (SELECT max(e.seq) FROM audit e WHERE e.ref = a.id) FROM actions a WHERE a.state <> coalesce("
-            "(SELECT t.state FROM transitions t WHERE t.action_id = a.id ORDER BY t.seq DESC LIMIT 1), 'proposed') LIMIT 1"
+            "(SELECT t.state FROM transitions t WHERE t.action_id "
+            "= a.id ORDER BY t.seq DESC LIMIT 1), 'proposed') LIMIT 1"
         ).fetchone()
         if row is None:
             return None

@@ -160,8 +160,8 @@ CREATE INDEX predictions_label ON predictions (label, seq);
 CREATE INDEX decisions_prediction ON decisions (prediction_id);
 """
 
-# What finishes, can be taken back, and proves itself. Timers run by the steady clock (edge/store/steady.py); `holder` is
-# the role that has an action now (NULL: that of the play). A million audit entries are gone through in order only.
+# What finishes, can be taken back, and proves itself. Timers run by the steady clock (edge/store/steady.py); `holder`
+# is the role that has an action now (NULL: that of the play).
 M007_ACTIONS = """
 ALTER TABLE decisions ADD COLUMN arm TEXT NOT NULL DEFAULT 'treatment';
 ALTER TABLE decisions ADD COLUMN trials TEXT NOT NULL DEFAULT '[]';

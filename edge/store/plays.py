@@ -37,8 +37,9 @@ def last_change(connection: apsw.Connection) -> int:
 def open_steps(connection: apsw.Connection, subject: str, goal: str) -> list[tuple[str, Action]]:
     """The steps that wait for an answer about a subject, of plays for a goal: each with the name of its play."""
     columns = columns_of(Action)
+    chosen = ", ".join(f"a.{column}" for column in columns)
     rows: Any = connection.execute(
-        f"SELECT d.play, {', '.join('a.' + c for c in columns)} FROM decisions d JOIN actions a ON a.decision_id = d.id "
+        f"SELECT d.play, {chosen} FROM decisions d JOIN actions a ON a.decision_id = d.id "
         "WHERE d.subject = ? AND d.goal = ? AND a.state = 'proposed' ORDER BY a.seq",
         (subject, goal),
     )

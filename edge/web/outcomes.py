@@ -55,7 +55,8 @@ def list_wanted(parts: Parts, limit: Annotated[int, QueryParameter(ge=1, le=500)
     responses=POST_PROBLEMS | KNOWN | says(_404="There is no such decision.", _409="It cannot be the outcome of that."),
 )
 async def tell(parts: Parts, data: JSONBody[NewOutcome]) -> Response[OutcomeRow]:
-    """Tell what came of a decision. Told again, it changes nothing; told otherwise, it corrects what was told before."""
+    """Tell what came of a decision. Told again, it changes nothing; told otherwise, it corrects what was told
+    before."""
     claim = Claim(
         value=data.value,
         at=data.at if data.at is not None else now_us(),

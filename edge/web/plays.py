@@ -29,8 +29,8 @@ CHANGE_PROBLEMS = POST_PROBLEMS | says(_404="There is no such play.", _409="It i
 
 
 class StepRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A step of a play; `share` (0 to 1) of the subjects are without it, `effect` is what it has been shown to add (None:
-    it is not tried by itself)."""
+    """A step of a play; `share` (0 to 1) of the subjects are without it, `effect` is what it has been shown to add
+    (None: it is not tried by itself)."""
 
     name: str
     what: Mapping[str, str]
@@ -40,8 +40,8 @@ class StepRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlayRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A play, what it is for, whether it runs and why not; how many decisions there were in each arm; of whom `share` (0
-    to 1) is left alone, and what it has been shown to do (None: it is not tried)."""
+    """A play, what it is for, whether it runs and why not; how many decisions there were in each arm; of whom `share`
+    (0 to 1) is left alone, and what it has been shown to do (None: it is not tried)."""
 
     play: str
     title: Mapping[str, str]

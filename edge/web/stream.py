@@ -207,8 +207,8 @@ async def stream(
         str | None, HeaderParameter(name="Last-Event-ID", description="The same, as browsers send it after a break.")
     ] = None,
 ) -> ServerSentEvent:
-    """What happens, as it happens: card, call, utterance, speaking, note, refusal, order, outcome, play, device, health,
-    snapshot."""
+    """What happens, as it happens: card, call, utterance, speaking, note, refusal, order, outcome, play, device,
+    health, snapshot."""
     streams: Streams = state.streams
     if streams.full:
         raise ServiceUnavailableException(f"{STREAMS} pages are open already; close some.")

@@ -16,7 +16,9 @@ def option(name: str, role: str, minutes: float, gain: float, *, proven: bool = 
 
 
 OPTIONS = st.lists(
-    st.builds(option, st.uuids().map(str), st.sampled_from(ROLES), st.floats(1, 20), st.floats(-1, 1), proven=st.booleans()),
+    st.builds(
+        option, st.uuids().map(str), st.sampled_from(ROLES), st.floats(1, 20), st.floats(-1, 1), proven=st.booleans()
+    ),
     max_size=7,
 )
 
