@@ -119,7 +119,11 @@ class Journal:
         self._recent = Recent()
         self.steady = Steady(self.readers.connection())
         self._writer = Writer(path, self._committed, self.metrics)
-        self.write(audit.adopt).result()
+        self.write(self._begin).result()
+
+    def _begin(self, connection: apsw.Connection) -> None:
+        audit.adopt(connection)
+        self.steady.keep(connection)  # what is timed from now on is timed by a clock that the next start knows
 
     # ---- waiting ---------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ def judge(connection: apsw.Connection, claim: Claim) -> tuple[Outcome, bool]:
     outcome = Outcome(
         at=claim.at,
         decision_id=decision.id,
-        value=claim.value,
+        value=float(claim.value),
         by=claim.by,
         source=claim.source,
         remark=claim.remark,

@@ -24,7 +24,7 @@ _CACHED_DICTIONARIES = 64
 _PAGE = 8
 _CHUNK = 1000
 _MOST = 2**63 - 1  # what JSON's readers can bear; numbers that a stolen key made up add up to more
-_ENDED = ("done", "fired", "declined", "expired", "withdrawn", "failed")
+_ENDED = ("done", "fired", "declined", "expired", "withdrawn", "failed", "undone")
 
 _RECORD_COLUMNS = "site, epoch, lane, seq, kind, id, record, at, received_at, mono"
 

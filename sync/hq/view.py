@@ -250,7 +250,7 @@ def _causes(counts: dict[str, int], language: Language) -> str:
 def _plays(plays: list[PlayView], language: Language) -> str:
     if not plays:
         return _nothing("no_plays", language)
-    ended = ("done", "fired", "declined", "expired", "withdrawn", "failed")
+    ended = ("done", "fired", "declined", "expired", "withdrawn", "failed", "undone")
     rows = (
         (
             escape(play.play),
