@@ -9,10 +9,13 @@ from pathlib import Path
 
 import httpx
 
+from edge.decide.experiments import Experiments
+from edge.decide.playbook import read_playbook
 from edge.health import Health, Readiness, Waiting
 from edge.orders import Orders
-from edge.site import Site, SiteSettings
+from edge.site import SAMPLE, Site, SiteSettings
 from edge.store.journal import Journal
+from edge.store.outcomes import told
 from edge.store.room import Room
 from edge.web.app import create_app
 from edge.web.parts import WebParts
@@ -48,6 +51,8 @@ def parts_of(
         orders=Orders(folder, journal, lambda: None),
         register=lambda _uuid, _about: None,
         room=room or Room(journal, folder.settings),
+        playbook=lambda: read_playbook(SAMPLE / "playbook.toml"),
+        experiments=lambda: Experiments(told(journal.readers.connection())),
     )
 
 

@@ -7,10 +7,12 @@ as good as if there were no covariates, and closer together where covariates tel
 empirical-Bernstein confidence sequence (Waudby-Smith and Ramdas, 2024, theorem 2): it holds at all times at once, so
 one may look after every outcome and stop when one likes.
 
-Outcomes that are told of one arm and kept back of the other would lie in any interval. So the part of those told of who
-was treated is watched by a confidence sequence, too: when it cannot be the share that was drawn, nothing is claimed.
+Outcomes that are told of one arm and kept back of the other would lie in any interval. So how many of those told were
+treated is held against the share that was drawn, by a test that may be looked at after every outcome, too (the mixture
+of likelihood ratios of Robbins, 1970; for sample ratios Lindon and Malek, 2022): when it fails, nothing is claimed.
 """
 
+import math
 from typing import Literal
 
 import msgspec
@@ -21,7 +23,8 @@ SURE = 0.95
 STEADY = 0.5  # the largest bet
 RIDGE = 1.0
 LEAST, GROWN = 10, 1.1  # outcomes of an arm before anything is foreseen, and growth after which it is learnt anew
-SUSPECT = 0.999  # so sure must be that outcomes of one arm are kept back, as many plays are looked at
+SUSPECT = 0.001  # how rarely outcomes may seem to be kept back that are not, as many plays are looked at
+SUPPOSED = 50.0  # how many outcomes the share that is supposed, if it is not the one drawn, is worth
 
 Verdict = Literal["unproven", "helps", "harms", "suspect"]
 
@@ -76,7 +79,6 @@ class Uplift:
             raise ValueError("Nothing is told of a play that leaves nobody alone, or everybody.")
         self.share = share
         self._always = Always(-1 / min(share, 1 - share), 1 / min(share, 1 - share))
-        self._drawn = Always(0.0, 1.0, sure=SUSPECT)
         self._arms = {True: Foresight(), False: Foresight()}
         self._sum = 0.0
 
@@ -90,7 +92,6 @@ class Uplift:
         weight = -1 / self.share if not treated else 1 / (1 - self.share)
         number = done - left + weight * (value - (done if treated else left))
         self._always.add(np.array([number]))
-        self._drawn.add(np.array([float(treated)]))
         self._sum += number
         self._arms[treated].learn(x, value)
 
@@ -112,15 +113,26 @@ class Uplift:
             treated=treated,
             held_out=held_out,
             without=self._arms[False].mean,
-            verdict=self._verdict(low, high),
+            verdict="suspect" if _is_kept_back(treated, held_out, self.share) else _verdict(low, high),
         )
 
-    def _verdict(self, low: float, high: float) -> Verdict:
-        if not self._drawn.low[0] <= 1 - self.share <= self._drawn.high[0]:
-            return "suspect"
-        if low > 0:
-            return "helps"
-        return "harms" if high < 0 else "unproven"
+
+def _verdict(low: float, high: float) -> Verdict:
+    if low > 0:
+        return "helps"
+    return "harms" if high < 0 else "unproven"
+
+
+def _is_kept_back(treated: int, held_out: int, share: float) -> bool:
+    """Whether so many outcomes of either arm cannot be what was drawn."""
+    of_treated, of_held_out = SUPPOSED * (1 - share), SUPPOSED * share
+    supposed = _log_beta(of_treated + treated, of_held_out + held_out) - _log_beta(of_treated, of_held_out)
+    drawn = treated * math.log(1 - share) + held_out * math.log(share)
+    return supposed - drawn > -math.log(SUSPECT)
+
+
+def _log_beta(one: float, other: float) -> float:
+    return math.lgamma(one) + math.lgamma(other) - math.lgamma(one + other)
 
 
 class Foresight:

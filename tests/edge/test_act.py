@@ -47,7 +47,7 @@ def test_an_action_fires_by_itself_when_its_countdown_has_ended_and_only_then(si
     running = an_action(channel="webhook", at=now, fires_at=now + MINUTE_US, due=now + MINUTE_US)
     waits = an_action(channel="webhook", at=now, due=now + MINUTE_US)
     propose(journal, ended, running, waits)
-    countdown = Countdown(journal, Channels(None, site.webhooks))
+    countdown = Countdown(journal, Channels(None, site.webhooks, site.messages))
     countdown.settle()
     countdown.settle()
     assert states(journal, [ended, running, waits]) == ["done", "proposed", "proposed"]
@@ -58,43 +58,44 @@ def test_an_action_fires_by_itself_when_its_countdown_has_ended_and_only_then(si
 
 
 def test_only_what_has_something_to_do_is_looked_at(journal: Journal) -> None:
-    due = now_us() + MINUTE_US
+    now = now_us()
     card, hook, later, soon = (
-        an_action(due=due),
-        an_action(due=due, channel="webhook"),
-        an_action(due=due, channel="webhook", fires_at=due - 10),
-        an_action(due=due, channel="webhook", fires_at=due - 20),
+        an_action(at=now, due=now + MINUTE_US),
+        an_action(at=now, due=now + MINUTE_US, channel="webhook"),
+        an_action(at=now, due=now + MINUTE_US, channel="webhook", fires_at=now + MINUTE_US // 2),
+        an_action(at=now, due=now + MINUTE_US, channel="webhook", fires_at=now),
     )
-    for action in (card, hook, later, soon):
-        propose(journal, action)
+    propose(journal, card, hook, later, soon)
     for action in (card, hook):
         journal.move(action.id, "accepted", "rep").result()
-    assert journal.pressing_actions(due - 15) == [(hook, "accepted"), (soon, "proposed")]
-    assert journal.pressing_actions(due) == [(hook, "accepted"), (later, "proposed"), (soon, "proposed")]
+    assert [(timer.what, timer.action.id) for timer in journal.due_timers(10)] == [
+        ("perform", hook.id),
+        ("fire", soon.id),
+    ]
 
 
 def test_what_nobody_answers_expires_when_it_is_due(site: Site, journal: Journal) -> None:
-    card = an_action(at=0, due=now_us() - 1)
+    card = an_action(at=now_us(), due=now_us() - 1)
     propose(journal, card)
-    Countdown(journal, Channels(None, site.webhooks)).settle()
+    Countdown(journal, Channels(None, site.webhooks, site.messages)).settle()
     assert states(journal, [card]) == ["expired"]
 
 
 def test_an_accepted_step_is_performed_and_an_accepted_card_waits_for_its_reader(site: Site, journal: Journal) -> None:
-    due = now_us() + MINUTE_US
-    card, hook = an_action(due=due), an_action(due=due, channel="webhook")
+    now = now_us()
+    card, hook = an_action(at=now, due=now + MINUTE_US), an_action(at=now, due=now + MINUTE_US, channel="webhook")
     propose(journal, card, hook)
     for action in (card, hook):
         journal.move(action.id, "accepted", "rep").result()
-    Countdown(journal, Channels(None, site.webhooks)).settle()
+    Countdown(journal, Channels(None, site.webhooks, site.messages)).settle()
     assert states(journal, [card, hook]) == ["accepted", "done"]
 
 
 def test_what_was_fired_before_a_kill_is_performed_after_it_under_the_same_name(site: Site, journal: Journal) -> None:
-    action = an_action(channel="webhook", due=now_us() + MINUTE_US)
+    action = an_action(channel="webhook", at=now_us(), due=now_us() + MINUTE_US)
     propose(journal, action)
     journal.move(action.id, "fired", "gateway").result()
-    channels = Channels(None, site.webhooks)
+    channels = Channels(None, site.webhooks, site.messages)
     channels.perform(action)  # killed after it was done, before the journal said so
     Countdown(journal, channels).settle()
     assert states(journal, [action]) == ["done"]
@@ -111,7 +112,7 @@ def test_a_full_disk_holds_actions_up_and_does_not_end_the_countdown(site: Site,
     with pytest.raises(JournalError):
         propose(journal, filler)
     _fill_last_page(journal)
-    countdown = Countdown(journal, Channels(None, site.webhooks))
+    countdown = Countdown(journal, Channels(None, site.webhooks, site.messages))
     countdown.start()
     try:
         with capture_logs() as logs:
@@ -127,16 +128,22 @@ def _fill_last_page(journal: Journal) -> None:
     """Small transitions until not even one more fits."""
     with contextlib.suppress(JournalError):
         while True:
-            propose(journal, an_action(due=now_us() + 10 * MINUTE_US))
+            propose(journal, an_action(at=now_us(), due=now_us() + 10 * MINUTE_US))
 
 
-def test_a_command_waits_for_the_bus_and_fails_at_its_deadline(site: Site, journal: Journal) -> None:
-    waiting = an_action(channel="device", payload={"topic": "t"}, due=now_us() + MINUTE_US)
-    late = an_action(channel="device", payload={"topic": "t"}, due=now_us() - 1)
+def test_a_command_waits_for_the_bus_and_fails_at_its_deadline_and_then_somebody_is_asked(
+    site: Site, journal: Journal
+) -> None:
+    now = now_us()
+    waiting = an_action(channel="device", payload={"topic": "t"}, at=now, due=now + MINUTE_US)
+    late = an_action(channel="device", payload={"topic": "t"}, at=now, due=now - 1)
     propose(journal, waiting, late)
     for action in (waiting, late):
         journal.move(action.id, "accepted", "rep").result()
-    Countdown(journal, Channels(DownBus(), site.webhooks)).settle()
+    Countdown(journal, Channels(DownBus(), site.webhooks, site.messages)).settle()
     assert states(journal, [waiting, late]) == ["accepted", "failed"]
     remark = journal.readers.connection().execute("SELECT remark FROM transitions WHERE state = 'failed'").fetchall()
     assert remark == [("the broker does not answer",)]
+    (by_hand,) = [action for action, _ in journal.open_actions() if action.id != waiting.id]
+    assert (by_hand.decision_id, by_hand.channel, by_hand.role) == (late.decision_id, "card", "rep")
+    assert "the broker does not answer" in by_hand.what["en"]

@@ -78,14 +78,18 @@ def test_every_step_says_in_both_languages_what_to_do() -> None:
         assert CHINESE.search(step.what["zh"])
 
 
-def test_payloads_name_nothing_but_subject_label_and_event() -> None:
+def test_payloads_name_nothing_but_what_a_prediction_has_and_the_samples_tables() -> None:
     fields = {
         field
         for step in steps()
         for value in step.payload.values()
         for _, field, _, _ in string.Formatter().parse(value)
     }
-    assert fields <= {None, "subject", "label", "event"}
+    cells = set()
+    for table in (SAMPLE / "tables").glob("*.csv"):
+        key, *columns = table.read_text("utf-8").splitlines()[0].split(",")
+        cells |= {f"{table.stem}.{column}" for column in columns}
+    assert fields <= {None, "subject", "label", "event", "said", "second"} | cells
 
 
 def test_the_control_room_hears_of_a_danger_at_once() -> None:
