@@ -3,9 +3,9 @@
 Each outcome lies between 0 and 1 and belongs to a subject that a keyed hash treated with a known probability (1 -
 share). An outcome becomes one number whose mean is the effect, whatever the covariates are (augmented inverse
 propensity weighting, Robins et al., 1994); what is augmented is foreseen from earlier outcomes only, so the numbers are
-as good as if there were no covariates, and closer together where covariates tell something. Over them runs an
-empirical-Bernstein confidence sequence (Waudby-Smith and Ramdas, 2024, theorem 2): it holds at all times at once, so
-one may look after every outcome and stop when one likes.
+as good as if there were no covariates, and closer together where covariates tell something. Over them runs a
+confidence sequence by betting (hedged capital; Waudby-Smith and Ramdas, 2024, section 4): it holds at all times at
+once, so one may look after every outcome and stop when one likes.
 
 Outcomes that are told of one arm and kept back of the other would lie in any interval. So how many of those told were
 treated is held against the share that was drawn, by a test that may be looked at after every outcome, too (the mixture
@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SURE = 0.95
-STEADY = 0.5  # the largest bet
+STEADY = 0.5  # the largest part of what one has that is bet
+GRID = 401
 RIDGE = 1.0
 LEAST, GROWN = 10, 1.1  # outcomes of an arm before anything is foreseen, and growth after which it is learnt anew
 SUSPECT = 0.001  # how rarely outcomes may seem to be kept back that are not, as many plays are looked at
@@ -45,30 +46,50 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
 
 class Always:
     """Confidence sequences of the means of numbers between `least` and `most`: `count` of them side by side, one number
-    of each after the other. The bounds hold for each at all times with probability `sure`, and never widen."""
+    of each after the other. The bounds hold for each at all times with probability `sure`, and never widen.
 
-    def __init__(self, least: float, most: float, count: int = 1, sure: float = SURE) -> None:
+    For every mean that is thought possible (a grid over `means`, by default all) somebody bets on higher numbers and
+    somebody on lower ones. As long as it is the true mean neither becomes rich but with probability 1 - sure (Ville,
+    1939); so what makes one of them rich is not the mean. How much is bet follows from the spread of the numbers
+    before."""
+
+    def __init__(
+        self, least: float, most: float, count: int = 1, sure: float = SURE, means: tuple[float, float] | None = None
+    ) -> None:
+        lowest, highest = means or (least, most)
+        self._means = np.linspace(lowest, highest, GRID)
         self._least, self._width = least, most - least
-        self._needed = np.log(2 / (1.0 - sure))
+        self._possible = (self._means - least) / self._width
+        self._most_up = STEADY / np.maximum(self._possible, 1e-9)
+        self._most_down = STEADY / np.maximum(1 - self._possible, 1e-9)
+        self._rich = np.log(2 / (1.0 - sure))
         self._taken = 0
-        self._sum, self._squares, self._bets, self._bet_on, self._spread = np.zeros((5, count))
-        self.low, self.high = np.full(count, least), np.full(count, most)
+        self._sum, self._squares = np.zeros((2, count))
+        self._up, self._down = np.zeros((2, count, GRID))
+        self._left = np.ones((count, GRID), bool)
+        self.low, self.high = np.full(count, lowest), np.full(count, highest)
 
     def add(self, numbers: NDArray[np.float64]) -> None:
         """Take the next number of each."""
         x = (numbers - self._least) / self._width
-        foreseen = (0.5 + self._sum) / (self._taken + 1)
         variance = (0.25 + self._squares) / (self._taken + 1)
         self._taken += 1
-        bet = np.minimum(np.sqrt(2 * self._needed / (variance * self._taken * np.log1p(self._taken))), STEADY)
-        self._bets += bet
-        self._bet_on += bet * x
-        self._spread += (x - foreseen) ** 2 * (-np.log1p(-bet) - bet)
+        bet = np.sqrt(2 * self._rich / (variance * self._taken * np.log1p(self._taken)))[:, None]
+        apart = x[:, None] - self._possible
+        self._up += np.log1p(np.minimum(bet, self._most_up) * apart)
+        self._down += np.log1p(-np.minimum(bet, self._most_down) * apart)
         self._sum += x
         self._squares += (x - (0.5 + self._sum) / (self._taken + 1)) ** 2
-        centre, half = self._bet_on / self._bets, (self._needed + self._spread) / self._bets
-        self.low = np.maximum(self.low, self._least + self._width * (centre - half))
-        self.high = np.minimum(self.high, self._least + self._width * (centre + half))
+        self._left &= np.maximum(self._up, self._down) < self._rich
+        self._bound()
+
+    def _bound(self) -> None:
+        """Between two means of the grid anything may be true: the bounds are those next to what is left."""
+        some = self._left.any(axis=1)
+        first, last = self._left.argmax(axis=1), GRID - 1 - self._left[:, ::-1].argmax(axis=1)
+        low, high = self._means[np.maximum(first - 1, 0)], self._means[np.minimum(last + 1, GRID - 1)]
+        self.low = np.where(some, np.maximum(self.low, low), self.low)
+        self.high = np.where(some, np.minimum(self.high, high), self.high)
 
 
 class Uplift:
@@ -78,7 +99,8 @@ class Uplift:
         if not 0 < share < 1:
             raise ValueError("Nothing is told of a play that leaves nobody alone, or everybody.")
         self.share = share
-        self._always = Always(-1 / min(share, 1 - share), 1 / min(share, 1 - share))
+        farthest = 1 / min(share, 1 - share)
+        self._always = Always(-farthest, farthest, means=(-1.0, 1.0))
         self._arms = {True: Foresight(), False: Foresight()}
         self._sum = 0.0
 
