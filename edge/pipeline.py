@@ -501,12 +501,11 @@ class Pipeline:
                     remark=note.id,
                 )
                 try:
-                    outcome, is_new = outcomes.judge(connection, claim)
+                    judged = outcomes.judge(connection, claim)
                 except Refused as refusal:
                     refusals.append(Refusal(source="notes", name=note.subject, reason=str(refusal)))
-                    continue
-                if is_new:
-                    told[outcome.decision_id] = outcome
+                else:
+                    told.update((outcome.decision_id, outcome) for outcome in judged.new)
         return list(told.values()), refusals
 
     def _advised(self, decisions: Sequence[Decision], actions: Sequence[Action]) -> list[Decision]:

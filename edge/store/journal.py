@@ -38,7 +38,7 @@ from edge.store.comparisons import Shadowed
 from edge.store.database import Readers, Writer, number
 from edge.store.known import remember
 from edge.store.migrations import migrate
-from edge.store.outcomes import Claim, judge
+from edge.store.outcomes import Claim, Judged, judge
 from edge.store.recent import Recent
 from edge.store.rows import columns_of, insert, kind_of, read, select, tag_of
 from edge.store.steady import Steady
@@ -409,16 +409,14 @@ class Journal:
 
     # ---- what came of it -------------------------------------------------------------------------------------
 
-    def tell(self, claim: Claim) -> Future[tuple[Outcome, bool]]:
-        """Write down what came of a decision: the outcome, and whether it is new. The future raises what
-        `edge.store.outcomes.judge` raises."""
+    def tell(self, claim: Claim) -> Future[Judged]:
+        """Write down what came of decisions. The future raises what `edge.store.outcomes.judge` raises."""
 
-        def job(connection: apsw.Connection) -> tuple[Outcome, bool]:
-            outcome, is_new = judge(connection, claim)
-            if is_new:
-                insert(connection, [outcome])
-                _announce(connection, [outcome])
-            return outcome, is_new
+        def job(connection: apsw.Connection) -> Judged:
+            judged = judge(connection, claim)
+            insert(connection, judged.new)
+            _announce(connection, judged.new)
+            return judged
 
         return self._writer.submit(job)
 

@@ -37,8 +37,16 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     remark: str = ""
 
 
-def judge(connection: apsw.Connection, claim: Claim) -> tuple[Outcome, bool]:
-    """The outcome that a claim makes, and whether it is new; where the same was told before, that one.
+class Judged(msgspec.Struct, frozen=True):
+    """The outcome of the decision that a claim is about (as it was told before, where that was the same), and all that
+    are new: of that decision, and of the others of the encounter."""
+
+    outcome: Outcome
+    new: tuple[Outcome, ...]
+
+
+def judge(connection: apsw.Connection, claim: Claim) -> Judged:
+    """What a claim says came of decisions.
 
     Raises Refused when it is no outcome, and Unknown when it is about no decision.
     """
@@ -47,23 +55,45 @@ def judge(connection: apsw.Connection, claim: Claim) -> tuple[Outcome, bool]:
     decision = _decision(connection, claim)
     if claim.at < decision.at - CLOCK_US:
         raise Refused("at: this outcome is older than the decision it is said to come of; correct its time.")
-    for known in select(connection, Outcome, "WHERE decision_id = ? ORDER BY seq DESC LIMIT 1", (decision.id,)):
-        if known.value == claim.value:
-            return known, False
+    outcomes = {one.id: _outcome(one, claim) for one in (decision, *_encounter(connection, decision))}
+    known = {one.decision_id: one for one in _last(connection, list(outcomes))}
+    new = [one for of, one in outcomes.items() if of not in known or known[of].value != one.value]
+    told_before = known.get(decision.id)
+    same = told_before is not None and told_before.value == claim.value
+    return Judged(told_before if same and told_before is not None else outcomes[decision.id], tuple(new))
+
+
+def _outcome(decision: Decision, claim: Claim) -> Outcome:
     until = decision.outcome_until or decision.at + DEFAULT_DAYS * DAY_US
-    outcome = Outcome(
+    late = (
+        f"It came {(claim.at - decision.at) / DAY_US:.0f} days after the decision; what comes within "
+        f"{(until - decision.at) / DAY_US:.0f} days counts."
+    )
+    return Outcome(
         at=claim.at,
         decision_id=decision.id,
         value=float(claim.value),
         by=claim.by,
         source=claim.source,
         remark=claim.remark,
-        excluded=f"It came {(claim.at - decision.at) / DAY_US:.0f} days after the decision; what comes within "
-        f"{(until - decision.at) / DAY_US:.0f} days counts."
-        if claim.at > until
-        else "",
+        excluded=late if claim.at > until else "",
     )
-    return outcome, True
+
+
+def _encounter(connection: apsw.Connection, decision: Decision) -> list[Decision]:
+    """The other decisions about the subject, for the same goal, of about the same time."""
+    if not decision.goal:
+        return []
+    where = "WHERE subject = ? AND goal = ? AND at BETWEEN ? AND ? AND id <> ?"
+    around = (decision.at - DAY_US, decision.at + DAY_US)
+    return select(connection, Decision, where, (decision.subject, decision.goal, *around, decision.id))
+
+
+def _last(connection: apsw.Connection, decisions: list[str]) -> list[Outcome]:
+    """The outcome told last of each of these decisions that has one."""
+    marks = ", ".join("?" * len(decisions))
+    newest = f"SELECT max(seq) FROM outcomes WHERE decision_id IN ({marks}) GROUP BY decision_id"
+    return select(connection, Outcome, f"WHERE seq IN ({newest})", decisions)
 
 
 def _decision(connection: apsw.Connection, claim: Claim) -> Decision:

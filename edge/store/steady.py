@@ -12,6 +12,9 @@ from edge.events import boot_id, mono_us, now_us
 BELIEVED_US = 3 * 24 * 3_600_000_000
 """A machine that was off for longer than this is taken to have lost its clock."""
 
+SET_US = 1_000_000
+"""A clock that goes differently by more than this was set."""
+
 
 class Steady:
     """The steady clock of a journal."""
@@ -22,6 +25,7 @@ class Steady:
         since = mono_us() - mono if boot == boot_id() else now_us() - wall
         believed = since if boot == boot_id() or since <= BELIEVED_US else 0
         self._ahead = at + max(0, believed) - mono_us()
+        self._shift = now_us() - self.now()
 
     def now(self) -> int:
         """The steady clock in microseconds."""
@@ -29,8 +33,12 @@ class Steady:
 
     @property
     def shift(self) -> int:
-        """What has to be added to a steady time so that people can read it: the gateway's clock less this one."""
-        return now_us() - self.now()
+        """What has to be added to a steady time so that people can read it: the gateway's clock less this one. It only
+        changes when that clock was set, so that a time reads alike each time."""
+        shift = now_us() - self.now()
+        if abs(shift - self._shift) > SET_US:
+            self._shift = shift
+        return self._shift
 
     def keep(self, connection: apsw.Connection) -> None:
         """Write down where it is."""

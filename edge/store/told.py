@@ -98,15 +98,16 @@ def _outcomes(connection: apsw.Connection, titles: Titles, where: str, binding: 
 
 def wanted(connection: apsw.Connection, titles: Titles, now: int, limit: int) -> list[Wanted]:
     """The decisions for a goal whose outcome is wanted: their time to act is over, and that of their outcome is not.
-    The oldest first, of each play about a subject only the newest. What was withdrawn, or called for while its play was
+    The oldest first, of each goal with a subject only the newest. What was withdrawn, or called for while its play was
     paused, is not asked about."""
     rows: Any = connection.execute(
-        "SELECT d.id, d.play, d.subject, d.goal, d.at, d.outcome_until, coalesce(p.evidence, '[]'), max(d.seq) "
+        "SELECT d.id, d.play, d.subject, d.goal, d.at, d.outcome_until, coalesce(p.evidence, '[]') "
         "FROM decisions d LEFT JOIN predictions p ON p.id = d.prediction_id "
         "WHERE d.goal <> '' AND d.outcome_until >= ? AND d.deadline <= ? AND d.arm <> 'paused' "
         "AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.decision_id = d.id) "
+        "AND NOT EXISTS (SELECT 1 FROM decisions n WHERE n.subject = d.subject AND n.goal = d.goal AND n.seq > d.seq) "
         "AND (d.arm = 'control' OR EXISTS (SELECT 1 FROM actions a WHERE a.decision_id = d.id "
-        "AND a.state <> 'withdrawn')) GROUP BY d.play, d.subject ORDER BY d.at LIMIT ?",
+        "AND a.state <> 'withdrawn')) ORDER BY d.at LIMIT ?",
         (now, now, limit),
     )
     return [

@@ -68,14 +68,15 @@ async def tell(parts: Parts, data: JSONBody[NewOutcome]) -> Response[OutcomeRow]
         remark=data.remark,
     )
     try:
-        outcome, is_new = await asyncio.wrap_future(parts.journal.tell(claim))
+        judged = await asyncio.wrap_future(parts.journal.tell(claim))
     except Unknown as error:
         raise NotFoundException(str(error)) from None
     except Refused as error:
         raise Conflict(str(error)) from None
+    outcome = judged.outcome
     row = await asyncio.to_thread(lambda: told.outcome(parts.journal.readers.connection(), parts.titles, outcome.id))
     assert row is not None
-    return Response(row, status_code=201 if is_new else 200)
+    return Response(row, status_code=201 if outcome in judged.new else 200)
 
 
 @route("/", http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False, sync_to_thread=False)

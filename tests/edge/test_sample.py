@@ -87,7 +87,7 @@ def test_payloads_name_nothing_but_what_a_prediction_has_and_the_samples_tables(
     }
     cells = set()
     for table in (SAMPLE / "tables").glob("*.csv"):
-        key, *columns = table.read_text("utf-8").splitlines()[0].split(",")
+        _, *columns = table.read_text("utf-8").splitlines()[0].split(",")
         cells |= {f"{table.stem}.{column}" for column in columns}
     assert fields <= {None, "subject", "label", "event", "said", "second"} | cells
 
