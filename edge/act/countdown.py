@@ -7,6 +7,8 @@ same id.
 
 import threading
 import time
+from concurrent.futures import Future
+from typing import Any
 
 import structlog
 
@@ -54,19 +56,20 @@ class Countdown:
         before: list[Due] = []
         while (due := self._journal.due_timers(AT_ONCE)) and due != before:
             before = due
-            passing = [timer for timer in due if timer.what not in ("perform", "take_back") and not _fails(timer)]
-            elapsed = [self._journal.elapse(timer) for timer in passing]  # together: one commit for many
-            for one in elapsed:
+            happening: list[Future[Any]] = []  # committed together, many at once
+            for timer in due:
+                if timer.what in ("perform", "take_back"):
+                    happening.append(self._carry_out(timer))
+                elif _fails(timer):
+                    why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
+                    happening.append(self._journal.fail(timer, why))
+                else:
+                    happening.append(self._journal.elapse(timer))
+            for one in happening:
                 try:
                     one.result()
                 except Conflict as conflict:
                     log.info("somebody was quicker", reason=str(conflict))
-            for timer in due:
-                if timer.what in ("perform", "take_back"):
-                    self._carry_out(timer)
-                elif _fails(timer):
-                    why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
-                    self._journal.fail(timer, why).result()
 
     def _run(self) -> None:
         while self._running:
@@ -85,7 +88,8 @@ class Countdown:
             self._kept_s = time.monotonic()
             self._journal.write(self._journal.steady.keep).result()
 
-    def _carry_out(self, timer: Due) -> None:
+    def _carry_out(self, timer: Due) -> Future[Any]:
+        """Do what a timer is for on its channel; what is returned settles when the journal knows how that went."""
         action = timer.action
         try:
             if timer.what == "perform":
@@ -98,10 +102,9 @@ class Countdown:
             if not waited_s:
                 log.warning("a channel does not take an action", action=action.id, reason=str(error))
             self._faults[action.id] = (str(error), wait_s)
-            self._journal.put_off(timer, wait_s).result()
-            return
+            return self._journal.put_off(timer, wait_s)
         self._faults.pop(action.id, None)
-        self._journal.carried_out(timer).result()
+        return self._journal.carried_out(timer)
 
 
 def _fails(timer: Due) -> bool:

@@ -1,7 +1,9 @@
 """Predictions to decisions: which plays a prediction calls for, and the actions that they are made of."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+import msgspec
 
 from edge.decide.holdouts import draw
 from edge.decide.playbook import Play, Playbook, Step
@@ -86,19 +88,12 @@ class Decider:
 
     def decide_early(
         self, prediction: Prediction, event_id: str, play: Play, now: int
-    ) -> tuple[Decision, list[Action]]:
-        """The same while the words that called for it are still being said: only what waits for a person is
-        proposed."""
+    ) -> tuple[Decision, list[Action], list[Action]]:
+        """The same while the words that called for it are still being said: what waits for a person is proposed now,
+        what fires by itself when `confirm` says so."""
         decision, actions = self.decide(prediction, event_id, play, now)
-        return decision, [action for action in actions if play.step[action.step].fires_after_s is None]
-
-    def confirm(self, decision: Decision, prediction: Prediction, play: Play, now: int) -> list[Action]:
-        """What an early decision lacks, once the words were heard to their end: the actions that fire by themselves."""
-        return [
-            self._action(decision, number, step, prediction, now)
-            for number, step in _steps(decision, play)
-            if step.fires_after_s is not None
-        ]
+        waits = [action for action in actions if play.step[action.step].fires_after_s is None]
+        return decision, waits, [action for action in actions if action not in waits]
 
     def _arm(self, play: Play, trials: tuple[Trial, ...]) -> Arm:
         if play.name in self.paused:
@@ -137,6 +132,16 @@ class Decider:
                 cost=step.cost,
             ),
         )
+
+
+def confirm(later: Sequence[Action], now: int) -> list[Action]:
+    """What an early decision has yet to propose, once the words were heard to their end: it is timed from now on."""
+    return [
+        msgspec.structs.replace(
+            action, at=now, fires_at=None if action.fires_at is None else now + action.fires_at - action.at
+        )
+        for action in later
+    ]
 
 
 def _steps(decision: Decision, play: Play) -> list[tuple[int, Step]]:
