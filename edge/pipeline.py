@@ -22,7 +22,7 @@ from edge.decide.advice import OpenStep, advise
 from edge.decide.experiments import Experiments
 from edge.decide.outcomes import outcomes_in
 from edge.decide.playbook import Play, Playbook
-from edge.decide.plays import Decider
+from edge.decide.plays import Decider, confirm
 from edge.errors import Conflict, JournalError, Refused
 from edge.events import (
     GATEWAY,
@@ -311,9 +311,9 @@ class Pipeline:
             if plays:
                 conclusions.predictions.append(prediction)
             for play in plays:
-                decision, actions = self._decider.decide_early(prediction, event.id, play, now_us())
-                conclusions.add(decision, actions)
-                turn.begun.append(_Begun(prediction, play, decision, tuple(action.id for action in actions)))
+                decision, actions, later = self._decider.decide_early(prediction, event.id, play, now_us())
+                conclusions.add(decision, actions, later)
+                turn.begun.append(_Begun(prediction, play, tuple(action.id for action in actions), tuple(later)))
         if conclusions.predictions:
             self._conclude(self._made(conclusions))
 
@@ -325,7 +325,7 @@ class Pipeline:
         answered already."""
         for begun in turn.begun:
             if begun.prediction.label in said:
-                conclusions.complete(self._decider.confirm(begun.decision, begun.prediction, begun.play, now_us()))
+                conclusions.complete(confirm(begun.later, now_us()))
                 continue
             if heard is not None and self._infer.still_says(heard, turn.before, begun.prediction):
                 continue
@@ -541,7 +541,7 @@ class Pipeline:
         return Conclusions(
             signals=conclusions.signals,
             predictions=conclusions.predictions,
-            decisions=self._advised(conclusions.decisions, conclusions.actions),
+            decisions=self._advised(conclusions.decisions, [*conclusions.actions, *conclusions.later]),
             actions=conclusions.actions,
             episodes=self._decider.take_moved(),
             devices=devices,
@@ -629,8 +629,8 @@ class _Begun(NamedTuple):
 
     prediction: Prediction
     play: Play
-    decision: Decision
     actions: tuple[str, ...]
+    later: tuple[Action, ...]
 
 
 class _Turn:
@@ -656,10 +656,13 @@ class _Conclusions:
         self.predictions: list[Prediction] = []
         self.decisions: list[Decision] = []
         self.actions: list[Action] = []
+        self.later: list[Action] = []
 
-    def add(self, decision: Decision, actions: list[Action]) -> None:
+    def add(self, decision: Decision, actions: list[Action], later: Sequence[Action] = ()) -> None:
+        """`later` are those that are proposed only when the words were heard to their end."""
         self.decisions.append(decision)
         self.actions.extend(actions)
+        self.later.extend(later)
 
     def complete(self, actions: Sequence[Action]) -> None:
         self.actions.extend(actions)
