@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from edge.decide.experiments import Experiments
+from edge.decide.playbook import Playbook
 from edge.health import Health, Readiness, Waiting
 from edge.orders import Orders
 from edge.site import Site, SiteSettings
@@ -31,9 +33,11 @@ def parts_of(
     site: Site | None = None,
     room: Room | None = None,
     readiness: Callable[[], Readiness] = lambda: Readiness(live=True, ready=True),
+    playbook: Playbook | None = None,
 ) -> WebParts:
     """A site around a journal; `site` is its folder, where HQ's orders lie."""
     folder = site or Site(folder=audio.parent, settings=SiteSettings(name="red-ridge"))
+    plays = playbook or Playbook(path=folder.playbook, plays={})
     return WebParts(
         journal=journal,
         site_name="red-ridge",
@@ -42,11 +46,13 @@ def parts_of(
         hosts=("gateway.local",),
         audio=audio,
         packs=[find_pack(name, SHIPPED).manifest for name in ("call-signals", "device-anomaly")],
-        titles=TITLES,
+        titles=TITLES if playbook is None else playbook.titles,
         health=health,
         readiness=readiness,
         orders=Orders(folder, journal, lambda: None),
         register=lambda _uuid, _about: None,
+        playbook=lambda: plays,
+        experiments=lambda: Experiments(),
         room=room or Room(journal, folder.settings),
     )
 

@@ -64,7 +64,7 @@ def text(tab: Tab, selector: str) -> str:
 
 
 def state_of(journal: Journal, card_id: str) -> tuple[str, str]:
-    card = queries.card(journal.readers.connection(), TITLES, card_id)
+    card = queries.card(journal.readers.connection(), queries.Wall(titles=TITLES), card_id)
     assert card is not None
     return card.state, card.by
 
