@@ -63,13 +63,36 @@ export const WORDS = {
   by: ["经手", "by"],
   byDevice: ["发给设备", "to the device"],
   byWebhook: ["发给系统", "to a system"],
+  byMessage: ["发给客户", "to the customer"],
   keys: [
-    "J / K 上下，A 接受，D 拒绝或放弃，F 完成，P 听录音",
-    "J / K move, A accept, D decline or give up, F done, P hear it",
+    "J / K 上下，A 接受，D 拒绝或放弃，F 完成，H 转交，U 撤销，P 听录音",
+    "J / K move, A accept, D decline or give up, F done, H hand over, U undo, P hear it",
   ],
+  undo: ["撤销", "Undo"],
+  handTo: ["转交{0}", "Hand to {0}"],
+  withTool: ["用：{0}", "with: {0}"],
+  askedAgain: ["已再问 {0} 次", "asked again: {0}"],
+  messageTo: ["发给客户的消息", "Message to the customer"],
+  heldBack: ["{0} 前不发出，可以撤销", "Held back until {0}, can be undone"],
+  bestChain: ["现在最该做的", "What it is best to do now"],
+  chainSays: [
+    "现在 {0}；{2}内做完{1} → {3}（{4}）",
+    "{0} now; do {1} within {2} and it is {3} ({4})",
+  ],
+  chainStep: ["最该做的第 {0} 步，共 {1} 步", "Step {0} of {1} of what it is best to do"],
+  these1: ["这 1 件", "this one"],
+  these2: ["这 2 件", "these two"],
+  these3: ["这 3 件", "these three"],
+  these4: ["这 4 件", "these four"],
+  these5: ["这 5 件", "these five"],
+  minutes: ["{0} 分钟", "{0} minutes"],
+  oneMinute: ["1 分钟", "1 minute"],
+  unproven: ["未经验证", "unproven"],
+  unprovenHint: ["本站的对照还没有证明这一步有效", "This site's hold-outs have not shown yet what this step adds"],
   proposed: ["待决定", "Proposed"],
   accepted: ["已接受", "Accepted"],
   declined: ["已拒绝", "Declined"],
+  undone: ["已撤销", "Undone"],
   fired: ["已自动执行", "Fired by itself"],
   expired: ["已过期", "Expired"],
   withdrawn: ["已撤回", "Withdrawn"],
@@ -395,6 +418,23 @@ export function age(seconds) {
 export function number(value) {
   const size = Math.abs(value);
   return value.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : 2);
+}
+
+/** Some minutes, in words. */
+export function span(minutes) {
+  const whole = Math.round(minutes);
+  if (whole >= 120) return stretch(minutes * 60);
+  return whole === 1 ? say("oneMinute") : say("minutes", whole);
+}
+
+/** A probability as part of a sentence: English speaks of 0.83, Chinese of 83 %. */
+export function odds(share) {
+  return language === "zh" ? percent(share) : share.toFixed(2);
+}
+
+/** The bounds of one, likewise. */
+export function oddsBetween(low, high) {
+  return language === "zh" ? `${Math.round(low * 100)}–${percent(high)}` : `${odds(low)} to ${odds(high)}`;
 }
 
 /** A probability. */
