@@ -15,6 +15,7 @@ from edge.health import Health, Readiness, Waiting
 from edge.orders import Orders
 from edge.site import Site, SiteSettings
 from edge.store.journal import Journal
+from edge.store.outcomes import told
 from edge.store.room import Room
 from edge.web.app import create_app
 from edge.web.parts import WebParts
@@ -35,7 +36,8 @@ def parts_of(
     readiness: Callable[[], Readiness] = lambda: Readiness(live=True, ready=True),
     playbook: Playbook | None = None,
 ) -> WebParts:
-    """A site around a journal; `site` is its folder, where HQ's orders lie."""
+    """A site around a journal; `site` is its folder, where HQ's orders lie. Effects are those of the outcomes that have
+    been told."""
     folder = site or Site(folder=audio.parent, settings=SiteSettings(name="red-ridge"))
     plays = playbook or Playbook(path=folder.playbook, plays={})
     return WebParts(
@@ -52,7 +54,7 @@ def parts_of(
         orders=Orders(folder, journal, lambda: None),
         register=lambda _uuid, _about: None,
         playbook=lambda: plays,
-        experiments=lambda: Experiments(),
+        experiments=lambda: Experiments(told(journal.readers.connection())),
         room=room or Room(journal, folder.settings),
     )
 

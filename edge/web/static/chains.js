@@ -5,6 +5,8 @@ import { gatewayNow } from "./gateway.js";
 import { isOpen, questionOf, state } from "./state.js";
 import { inLanguage, name, odds, oddsBetween, say, span } from "./words.js";
 
+const GIVEN_UP = new Set(["declined", "expired", "withdrawn", "failed", "undone"]);
+
 const current = () => state.chains.filter((chain) => chain.until > gatewayNow());
 
 /** The chain that was found when a play was called; undefined: there is none, or its time is over. */
@@ -26,11 +28,13 @@ export function placesInChains() {
 export function banner(chain) {
   const these = say(`these${chain.steps.length}`);
   const bounds = oddsBetween(chain.low, chain.high);
+  const broken = chain.steps.some((step) => GIVEN_UP.has(step.state));
   return h(
     "section.chain",
     { "data-until": chain.until, "aria-label": say("bestChain") },
-    h("p.promise", {}, say("chainSays", odds(chain.before), these, span(chain.within_minutes), odds(chain.after), bounds)),
+    h(`p.promise${broken ? ".broken" : ""}`, {}, say("chainSays", odds(chain.before), these, span(chain.within_minutes), odds(chain.after), bounds)),
     h("p.quiet", {}, h("span.amount"), ` ${say("left")} · `, inLanguage(questionOf(chain.goal)) || name(chain.goal)),
+    broken && h("p.held", {}, say("chainBroken")),
     h("ol.plain", {}, chain.steps.map(stepElement)),
   );
 }
