@@ -112,7 +112,7 @@ function wantedElement(one) {
       ),
       one.said && h("q.said", {}, one.said),
     ),
-    answers(one.decision_id),
+    answers(one.decision_id, Object.keys(KEYS)),
   );
 }
 
@@ -138,8 +138,8 @@ function toldElement(one) {
   );
 }
 
-/** Yes, no, or how far; the name is asked for only when it is not known. */
-function answers(decisionId) {
+/** Yes, no, or how far, the first two with their keys if they have some; the name is asked for if it is not known. */
+function answers(decisionId, keys = []) {
   const field = h("input.percent", {
     type: "number",
     min: 0,
@@ -153,8 +153,8 @@ function answers(decisionId) {
   const buttons = h(
     "div.moves",
     {},
-    answerButton("yes", "Y", () => 1),
-    answerButton("no", "N", () => 0),
+    answerButton("yes", 1, keys[0]),
+    answerButton("no", 0, keys[1]),
     h(
       "form.far",
       {
@@ -164,16 +164,16 @@ function answers(decisionId) {
         },
       },
       field,
-      h("button", { type: "submit", "aria-label": say("tell") }, "%"),
+      h("button", { type: "submit" }, say("tell")),
     ),
   );
 
-  function answerButton(word, hint, value) {
+  function answerButton(word, value, hint) {
     return h(
       "button",
-      { "data-part": word, onclick: (event) => begin(value(), event.currentTarget) },
+      { "data-part": word, onclick: (event) => begin(value, event.currentTarget) },
       name(word),
-      h("kbd", { "aria-hidden": "true" }, hint),
+      hint && h("kbd", { "aria-hidden": "true" }, hint.toUpperCase()),
     );
   }
 
