@@ -243,7 +243,7 @@ def test_what_moved_a_goal_stands_apart_from_what_only_goes_along(tab: Tab, site
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("width", [360, 900, 1600])
 def test_nothing_new_is_wider_than_the_window_or_fails(tab: Tab, site: Site, width: int, language: str) -> None:
     tab.events.clear()
     for view, shown in (("cards", ".chain"), ("works", ".drivers")):

@@ -263,7 +263,6 @@ export const WORDS = {
     "有一组的结果似乎没有如实告知，所以不下结论。",
     "Outcomes of one arm seem to be kept back, so nothing is claimed.",
   ],
-  running: ["运行中", "Running"],
   paused: ["已暂停", "Paused"],
   pausedBy: ["{0} 于 {1} 暂停", "Paused by {0}, {1}"],
   pausePlay: ["暂停", "Pause"],
