@@ -58,6 +58,8 @@ function showViews() {
         ),
       ),
     );
+  // Where the views are more than fit beside each other, the one that is shown must be among those in sight.
+  document.querySelector("#views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 function translate() {
