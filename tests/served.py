@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 
 from edge.decide.experiments import Experiments
-from edge.decide.playbook import read_playbook
+from edge.decide.playbook import Playbook
 from edge.health import Health, Readiness, Waiting
 from edge.orders import Orders
-from edge.site import SAMPLE, Site, SiteSettings
+from edge.site import Site, SiteSettings
 from edge.store.journal import Journal
 from edge.store.outcomes import told
 from edge.store.room import Room
@@ -34,9 +34,12 @@ def parts_of(
     site: Site | None = None,
     room: Room | None = None,
     readiness: Callable[[], Readiness] = lambda: Readiness(live=True, ready=True),
+    playbook: Playbook | None = None,
 ) -> WebParts:
-    """A site around a journal; `site` is its folder, where HQ's orders lie."""
+    """A site around a journal; `site` is its folder, where HQ's orders lie. Effects are those of the outcomes that have
+    been told."""
     folder = site or Site(folder=audio.parent, settings=SiteSettings(name="red-ridge"))
+    plays = playbook or Playbook(path=folder.playbook, plays={})
     return WebParts(
         journal=journal,
         site_name="red-ridge",
@@ -45,14 +48,14 @@ def parts_of(
         hosts=("gateway.local",),
         audio=audio,
         packs=[find_pack(name, SHIPPED).manifest for name in ("call-signals", "device-anomaly")],
-        titles=TITLES,
+        titles=TITLES if playbook is None else playbook.titles,
         health=health,
         readiness=readiness,
         orders=Orders(folder, journal, lambda: None),
         register=lambda _uuid, _about: None,
-        room=room or Room(journal, folder.settings),
-        playbook=lambda: read_playbook(SAMPLE / "playbook.toml"),
+        playbook=lambda: plays,
         experiments=lambda: Experiments(told(journal.readers.connection())),
+        room=room or Room(journal, folder.settings),
     )
 
 

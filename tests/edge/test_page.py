@@ -26,7 +26,7 @@ from tests.records import an_event
 from tests.served import Running, parts_of, running, served
 from tests.site_fixture import TITLES, fill, write_sound
 
-VIEWS = ("cards", "calls", "devices", "notes", "refused", "orders")
+VIEWS = ("cards", "calls", "devices", "notes", "refused", "orders", "works")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def text(tab: Tab, selector: str) -> str:
 
 
 def state_of(journal: Journal, card_id: str) -> tuple[str, str]:
-    card = queries.card(journal.readers.connection(), TITLES, card_id)
+    card = queries.card(journal.readers.connection(), queries.Wall(titles=TITLES), card_id)
     assert card is not None
     return card.state, card.by
 
@@ -97,7 +97,7 @@ def test_the_page_speaks_chinese_and_english_and_switches(tab: Tab, site: Runnin
     look(tab, site.url, "cards", "zh")
     assert "把方案调到预算之内" in text(tab, "main")
     assert "还剩" in text(tab, "main")
-    assert text(tab, ".bar nav").split() == ["要办", "8", "通话", "设备", "记录", "拒收", "变更"]
+    assert text(tab, ".bar nav").split() == ["要办", "8", "通话", "设备", "记录", "拒收", "变更", "见效"]
     tab.click("#language")
     tab.wait("document.documentElement.lang === 'en'")
     assert "Fit the offer to the budget" in text(tab, "main")
@@ -164,7 +164,7 @@ def test_refused_inputs_are_shown_with_their_reason(tab: Tab, site: Running) -> 
 def test_an_empty_site_says_what_to_do(tab: Tab, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     with served(parts_of(journal, tmp_path)) as url:
-        hints = ("inbox/", "inbox/", "[bus]", "heard or saw", "inbox/refused", "checked first")
+        hints = ("inbox/", "inbox/", "[bus]", "heard or saw", "inbox/refused", "checked first", "which plays work")
         for view, hint in zip(VIEWS, hints, strict=True):
             look(tab, url, view)
             assert hint in text(tab, ".empty p"), view

@@ -143,7 +143,7 @@ export function show(main, id) {
         a.id < b.id ? 1 : -1,
       );
       draw();
-    }
+    } else if (kind === "chain" && call) cardsInto(cards, call.cards);
   };
 
   const stop = onPlaying(hear);

@@ -1,7 +1,9 @@
 // What to do now: by play what called for it and why, and its cards (one for each step); what people answer to them,
 // and the keys for it.
 
+import { ask, person } from "./answers.js";
 import { glance } from "./aside.js";
+import { banner, chainFor, placesInChains } from "./chains.js";
 import { h, icon, keep, notice } from "./dom.js";
 import { evidence } from "./evidence.js";
 import { gatewayNow, get, post } from "./gateway.js";
@@ -24,14 +26,16 @@ export function show(main) {
   main.replaceChildren(h("div.split", {}, list, side.element));
 
   const update = (kind) => {
-    if (["all", "card"].includes(kind)) keepPlace(drawCards);
+    if (["all", "card", "chain", "play"].includes(kind)) keepPlace(drawCards);
     if (["all", "card", "call", "device"].includes(kind)) side.update();
   };
   const drawCards = () => {
     const plays = byPlay(state.cards.values());
     const proposed = plays.filter((play) => play.cards.some((card) => card.state === "proposed"));
     const working = plays.filter((play) => !proposed.includes(play) && play.cards.some(isOpen));
-    const over = plays.filter((play) => !play.cards.some(isOpen)).sort((a, b) => (a.key < b.key ? 1 : -1));
+    const over = plays
+      .filter((play) => !play.cards.some(isOpen))
+      .sort((a, b) => b.cards.some(undoable) - a.cards.some(undoable) || (a.key < b.key ? 1 : -1));
     fill(decide, proposed, (card) => card.state === "proposed");
     fill(under, working, isOpen);
     fill(settled, over.slice(0, SETTLED_SHOWN), () => true);
@@ -78,12 +82,22 @@ function playsInto(element, plays) {
     plays.map((play) => ({ key: play.key, stamp: "", play })),
     ({ play }) => playElement(play.cards[0]),
   );
+  const places = placesInChains();
   for (const play of plays) {
-    const steps = element.kept.get(play.key).element.querySelector(".steps");
+    const built = element.kept.get(play.key).element;
+    const chain = chainFor(play.key);
     keep(
-      steps,
-      play.cards.map((card) => ({ key: card.id, stamp: JSON.stringify(card), card })),
-      ({ card }) => cardElement(card),
+      built.querySelector(".best"),
+      chain ? [{ key: "chain", stamp: JSON.stringify(chain), chain }] : [],
+      (item) => banner(item.chain),
+    );
+    keep(
+      built.querySelector(".steps"),
+      play.cards.map((card) => {
+        const place = places.get(card.id);
+        return { key: card.id, stamp: JSON.stringify([card, place]), card, place };
+      }),
+      ({ card, place }) => cardElement(card, place),
     );
   }
   tick();
@@ -101,6 +115,7 @@ function playElement(card) {
       h("span.chip", { title: say("probability") }, `${name(card.label)} ${percent(card.probability)}`),
       subjectLink(card),
     ),
+    h("div.best"),
     card.evidence.map((piece) => evidence(piece, card)),
     likeBefore(card),
     h("ol.plain.steps"),
@@ -138,7 +153,7 @@ function caseElement(one) {
   );
 }
 
-function cardElement(card) {
+function cardElement(card, place) {
   const open = isOpen(card);
   const fires = card.state === "proposed" ? card.fires_at : null;
   return h(
@@ -157,24 +172,66 @@ function cardElement(card) {
     h(
       "div.what",
       {},
-      h("p", {}, inLanguage(card.what)),
+      h("p", {}, open && place && badge(place), inLanguage(card.what)),
       h(
         "p.meta",
         {},
         h("strong", {}, name(card.role)),
         channelWord(card),
+        inLanguage(card.tool) && h("span", {}, say("withTool", inLanguage(card.tool))),
         open && h("span", {}, `${say("due")} ${clock(card.due)}`),
+        card.state === "proposed" && card.asked > 0 && h("span.again", {}, say("askedAgain", card.asked)),
         moved(card),
       ),
     ),
-    open && buttons(card),
+    buttons(card),
+    (card.text || (open && card.sheet)) && h("div.more", {}, message(card), open && card.sheet && sheet(card.sheet)),
+  );
+}
+
+/** Which step of the best chain a card is. */
+function badge({ number, count, proven, until }) {
+  return h(
+    `span.badge${proven ? "" : ".unproven"}`,
+    { "data-until": until, title: say("chainStep", number, count) },
+    `${number}/${count}${proven ? "" : ` ${say("unproven")}`}`,
+  );
+}
+
+/** What is said to a customer, and how long it is still held back. */
+function message(card) {
+  if (!card.text) return null;
+  const held = card.channel === "message" && ["accepted", "fired"].includes(card.state) && undoable(card);
+  return h(
+    "figure.message",
+    {},
+    h("figcaption", {}, say("messageTo"), card.to && h("strong", {}, ` ${card.to}`)),
+    h("blockquote", {}, card.text),
+    held && h("p.held", { "data-until": card.undo_until }, say("heldBack", clock(card.undo_until))),
+  );
+}
+
+function sheet({ name: title, columns, rows }) {
+  const cells = (tag, row) => h("tr", {}, row.map((cell) => h(tag, {}, cell)));
+  return h(
+    "div.scrolled.sheet",
+    { tabindex: 0, role: "region", "aria-label": name(title) },
+    h(
+      "table",
+      {},
+      h("caption", {}, name(title)),
+      h("thead", {}, cells("th", columns)),
+      h("tbody", {}, rows.map((row) => cells("td", row))),
+    ),
   );
 }
 
 const stateWord = (card) => say(STATE_WORDS[card.state] ?? card.state);
+const undoable = (card) => card.undo_until > gatewayNow();
+const CHANNEL_WORDS = { device: "byDevice", webhook: "byWebhook", message: "byMessage" };
 
 function channelWord(card) {
-  return card.channel === "card" ? null : h("span", {}, say(card.channel === "device" ? "byDevice" : "byWebhook"));
+  return card.channel === "card" ? null : h("span", {}, say(CHANNEL_WORDS[card.channel]));
 }
 
 function subjectLink(card) {
@@ -208,73 +265,48 @@ const MOVES = {
   fired: [["done", "done", "f"]],
 };
 
+const AT_ONCE = new Set(["accept", "undo", "hand_over"]); // each can be taken back, or takes something back
+const HINTS = { done: "whatCame", decline: "whyDecline" };
+
+/** What people can do with a card now: how the gateway calls it, its word, its key, and until when. */
+function movesOf(card) {
+  const moves = (MOVES[card.state] ?? []).map(([verb, word, hint]) => ({ verb, word: say(word), hint }));
+  if (card.hand_over && card.channel === "card" && ["proposed", "accepted"].includes(card.state))
+    moves.push({ verb: "hand_over", word: say("handTo", name(card.hand_over)), hint: "h" });
+  if (undoable(card)) moves.push({ verb: "undo", word: say("undo"), hint: "u", until: card.undo_until });
+  return moves;
+}
+
 function buttons(card) {
+  const moves = movesOf(card);
+  if (moves.length === 0) return null;
   return h(
     "div.moves",
     {},
-    (MOVES[card.state] ?? []).map(([verb, word, hint], index) =>
+    moves.map((one, index) =>
       h(
-        `button${index ? "" : ".primary"}`,
-        { "data-part": verb, onclick: (event) => begin(event.currentTarget.closest(".card"), card, verb) },
-        say(word),
-        h("kbd", { "aria-hidden": "true" }, hint.toUpperCase()),
+        `button${index === 0 && isOpen(card) ? ".primary" : ""}`,
+        { "data-part": one.verb, "data-until": one.until, onclick: (event) => begin(event.currentTarget, card, one) },
+        one.word,
+        h("kbd", { "aria-hidden": "true" }, one.hint.toUpperCase()),
       ),
     ),
   );
 }
 
-const who = () => document.getElementById("who");
-
-/** Accepting can be taken back, so it is done at once; what is final asks for a word first. */
-function begin(element, card, verb) {
-  if (verb === "accept" && who().value.trim()) move(card, verb, "");
-  else ask(element, card, verb);
-}
-
-function ask(element, card, verb) {
-  const [, word] = MOVES[card.state].find(([one]) => one === verb);
-  const named = who().value.trim() !== "";
-  const by = h("input", {
-    maxlength: 200,
-    required: true,
-    "aria-label": say("yourName"),
-    placeholder: say("yourName"),
-    value: who().value,
-  });
-  const remark = h("input.remark", {
-    maxlength: 2000,
-    "aria-label": say(verb === "done" ? "whatCame" : "whyDecline"),
-    placeholder: say(verb === "done" ? "whatCame" : "whyDecline"),
-  });
-  const moves = element.querySelector(".moves");
-  const restore = () => {
-    form.replaceWith(moves);
-    moves.querySelector(`[data-part="${verb}"]`).focus();
-  };
-  const form = h(
-    "form.ask",
-    {
-      onsubmit: (event) => {
-        event.preventDefault();
-        who().value = by.value.trim();
-        who().dispatchEvent(new Event("change"));
-        move(card, verb, remark.value.trim()).then((moved) => moved || restore());
-      },
-      onkeydown: (event) => event.key === "Escape" && restore(),
-    },
-    named ? null : by,
-    verb === "accept" ? null : remark,
-    h("button.primary", { type: "submit" }, say(verb === "accept" ? "confirm" : word)),
-    h("button", { type: "button", onclick: restore }, say("cancel")),
-  );
-  moves.replaceWith(form);
-  form.querySelector("input").focus();
+/** What can be taken back is done at once; what is final asks for a word first. */
+function begin(button, card, { verb, word }) {
+  if (AT_ONCE.has(verb) && person()) move(card, verb, "");
+  else {
+    const wanted = { word: verb === "accept" ? say("confirm") : word, hint: HINTS[verb] && say(HINTS[verb]) };
+    ask(button.closest(".moves"), { ...wanted, back: button }, (remark) => move(card, verb, remark));
+  }
 }
 
 /** Tells the gateway; true when it agreed. */
 async function move(card, verb, remark) {
   try {
-    put("card", await post(`/api/cards/${card.id}/${verb}`, { by: who().value.trim(), remark }));
+    put("card", await post(`/api/cards/${card.id}/${verb}`, { by: person(), remark }));
     return true;
   } catch (error) {
     notice(error.message, "error");
@@ -284,7 +316,7 @@ async function move(card, verb, remark) {
 
 // ---- keys ----------------------------------------------------------------------------------------------------------
 
-const KEYS = { a: "accept", d: "decline", f: "done", p: "hear" };
+const KEYS = { a: "accept", d: "decline", f: "done", h: "hand_over", u: "undo", p: "hear" };
 
 /** j and k walk through the cards; the other keys press the button of the card that has the focus. */
 export function key(event) {
@@ -296,7 +328,7 @@ export function key(event) {
     next?.scrollIntoView({ block: "nearest" });
   } else if (KEYS[event.key] && at >= 0) {
     const holder = event.key === "p" ? cards[at].closest(".play") : cards[at];
-    holder.querySelector(`[data-part="${KEYS[event.key]}"]`)?.click();
+    holder.querySelector(`[data-part="${KEYS[event.key]}"]:not([hidden])`)?.click();
   } else return;
   event.preventDefault();
 }
@@ -328,5 +360,12 @@ export function tick() {
     element.querySelector(".fill").style.inlineSize = `${100 * share}%`;
     element.classList.toggle("soon", left_s < SOON_S || share < 0.2);
     element.classList.toggle("past", left_s < 0);
+  }
+  for (const element of document.querySelectorAll("[data-until]")) {
+    const left_s = (Number(element.dataset.until) - now) / 1e6;
+    if (left_s <= 0 && element.contains(document.activeElement)) element.closest(".card")?.focus();
+    element.hidden = left_s <= 0;
+    const amount = element.querySelector(".amount");
+    if (amount) amount.textContent = stretch(Math.max(0, left_s));
   }
 }

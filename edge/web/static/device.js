@@ -15,6 +15,7 @@ export function show(main, device) {
   let hours = RANGES_H[0];
   let asked = 0;
   let timer = null;
+  let known = [];
   const head = h("header.head");
   const charts = h("div.charts");
   const cards = h("div.stack");
@@ -80,13 +81,15 @@ export function show(main, device) {
         : [h("p.quiet", {}, say("noSeries"))]),
     );
     noCards.hidden = page.cards.length > 0;
-    cardsInto(cards, page.cards);
+    known = page.cards;
+    cardsInto(cards, known);
   }
 
   const marksOf = (page, raw) => page.marks.filter((mark) => mark.sensors.length === 0 || mark.sensors.includes(raw));
 
   const update = (kind, record) => {
     if (kind === "all" || (kind === "card" && record?.subject === device)) read();
+    else if (kind === "chain") cardsInto(cards, known);
     else if (kind === "device" && record.some((row) => row.device === device)) {
       timer ??= setTimeout(() => {
         timer = null;

@@ -2,7 +2,7 @@
 
 import { load, put, state, tell } from "./state.js";
 
-const KINDS = ["card", "call", "utterance", "note", "refusal", "order", "device", "health", "speaking"];
+const KINDS = ["card", "call", "utterance", "note", "refusal", "order", "outcome", "play", "device", "health", "speaking"];
 const SILENCE_MS = 15000; // health comes every 5 s
 const AGAIN_MS = 2000;
 

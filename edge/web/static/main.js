@@ -14,6 +14,7 @@ import { show as refused } from "./refused.js";
 import { listen, state } from "./state.js";
 import { showStatus } from "./status.js";
 import { inLanguage, language, say, speak } from "./words.js";
+import { show as works } from "./works.js";
 
 const VIEWS = {
   cards: [cards],
@@ -22,6 +23,7 @@ const VIEWS = {
   notes: [notes],
   refused: [refused],
   orders: [orders],
+  works: [works],
 };
 
 const main = document.getElementById("main");
@@ -56,6 +58,8 @@ function showViews() {
         ),
       ),
     );
+  // Where the views are more than fit beside each other, the one that is shown must be among those in sight.
+  document.querySelector("#views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 function translate() {

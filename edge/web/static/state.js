@@ -4,6 +4,7 @@ import { get } from "./gateway.js";
 
 const CARDS = 300;
 const CALLS = 50;
+const CHAINS_AGAIN_MS = 1000;
 
 export const state = {
   site: null,
@@ -15,6 +16,8 @@ export const state = {
   notes: new Map(),
   refusals: new Map(),
   orders: new Map(),
+  plays: new Map(),
+  chains: [],
 };
 
 const OPEN = new Set(["proposed", "accepted", "fired"]);
@@ -39,6 +42,7 @@ const STORES = {
   note: ["notes", "id"],
   refusal: ["refusals", "seq"],
   order: ["orders", "id"],
+  play: ["plays", "play"],
 };
 
 /** A record from the stream, or from the answer to what was done here. */
@@ -51,13 +55,35 @@ export function put(kind, record) {
     heard.add(`${store}/${record[id]}`);
     state[store].set(record[id], record);
   }
+  if (kind === "card") askChains();
   tell(kind, record);
+}
+
+let chainsAsked = null;
+
+/** What is best to do follows from all cards of a subject: it is asked for anew when one has changed, but not for each
+ * of many that change at once. */
+function askChains() {
+  chainsAsked ??= setTimeout(async () => {
+    chainsAsked = null;
+    try {
+      state.chains = await get("/api/chains");
+    } catch {
+      return; // the connection is gone: everything is asked for anew when it is back
+    }
+    tell("chain");
+  }, CHAINS_AGAIN_MS);
+}
+
+/** What is asked about a goal, by language. */
+export function questionOf(goal) {
+  return [...state.plays.values()].find((play) => play.goal === goal)?.question ?? {};
 }
 
 /** Asks for everything anew. */
 export async function load() {
   heard.clear();
-  const [site, health, open, lately, calls, devices, notes, refusals, orders] = await Promise.all(
+  const [site, health, open, lately, calls, devices, notes, refusals, orders, plays, chains] = await Promise.all(
     [
       "/api/site",
       "/api/health",
@@ -68,15 +94,18 @@ export async function load() {
       "/api/notes?limit=100",
       "/api/refusals?limit=200",
       "/api/orders",
+      "/api/plays",
+      "/api/chains",
     ].map(get),
   );
-  Object.assign(state, { site, health });
+  Object.assign(state, { site, health, chains });
   state.devices = new Map(devices.map((row) => [row.device, row]));
   fill("cards", [...open, ...lately], "id");
   fill("calls", calls, "id");
   fill("notes", notes, "id");
   fill("refusals", refusals, "seq");
   fill("orders", orders, "id");
+  fill("plays", plays, "play");
   tell("all");
 }
 

@@ -8,6 +8,7 @@ export const WORDS = {
   notes: ["记录", "Notes"],
   refused: ["拒收", "Refused"],
   orders: ["变更", "Changes"],
+  works: ["见效", "What works"],
 
   live: ["实时", "Live"],
   full: ["没有空间，暂不接收", "No room: takes nothing"],
@@ -63,13 +64,37 @@ export const WORDS = {
   by: ["经手", "by"],
   byDevice: ["发给设备", "to the device"],
   byWebhook: ["发给系统", "to a system"],
+  byMessage: ["发给客户", "to the customer"],
   keys: [
-    "J / K 上下，A 接受，D 拒绝或放弃，F 完成，P 听录音",
-    "J / K move, A accept, D decline or give up, F done, P hear it",
+    "J / K 上下，A 接受，D 拒绝或放弃，F 完成，H 转交，U 撤销，P 听录音",
+    "J / K move, A accept, D decline or give up, F done, H hand over, U undo, P hear it",
   ],
+  undo: ["撤销", "Undo"],
+  handTo: ["转交{0}", "Hand to {0}"],
+  withTool: ["用：{0}", "with: {0}"],
+  askedAgain: ["已再问 {0} 次", "asked again: {0}"],
+  messageTo: ["发给客户的消息", "Message to the customer"],
+  heldBack: ["{0} 前不发出，可以撤销", "Held back until {0}, can be undone"],
+  bestChain: ["现在最该做的", "What it is best to do now"],
+  chainSays: [
+    "现在 {0}；{2}内做完{1} → {3}（{4}）",
+    "{0} now; do {1} within {2} and it is {3} ({4})",
+  ],
+  chainBroken: ["其中有一步不做了，这个数不再成立", "One of them will not be done: this figure no longer holds"],
+  chainStep: ["最该做的第 {0} 步，共 {1} 步", "Step {0} of {1} of what it is best to do"],
+  these1: ["这 1 件", "this one"],
+  these2: ["这 2 件", "these two"],
+  these3: ["这 3 件", "these three"],
+  these4: ["这 4 件", "these four"],
+  these5: ["这 5 件", "these five"],
+  minutes: ["{0} 分钟", "{0} minutes"],
+  oneMinute: ["1 分钟", "1 minute"],
+  unproven: ["未经验证", "unproven"],
+  unprovenHint: ["本站的对照还没有证明这一步有效", "This site's hold-outs have not shown yet what this step adds"],
   proposed: ["待决定", "Proposed"],
   accepted: ["已接受", "Accepted"],
   declined: ["已拒绝", "Declined"],
+  undone: ["已撤销", "Undone"],
   fired: ["已自动执行", "Fired by itself"],
   expired: ["已过期", "Expired"],
   withdrawn: ["已撤回", "Withdrawn"],
@@ -197,6 +222,66 @@ export const WORDS = {
   agree: ["同意", "Agree"],
   hq: ["总部", "HQ"],
 
+  wanted: ["后来怎样了？", "What came of it?"],
+  wantedHint: [
+    "不管当时有没有人处理，都同样要问：一键回答（Y 是，N 否），或填百分数。",
+    "Asked alike whether or not anything was done: one key answers (Y yes, N no), or give a percentage.",
+  ],
+  noWanted: ["现在没有要问的", "Nothing to ask now"],
+  noWantedHint: [
+    "方案的期限过后，这里会问目标达到了没有；答案才能说明哪个方案有效。",
+    "When the time of a play is over, it is asked here whether its goal was reached; only answers tell which plays work.",
+  ],
+  askedUntil: ["{0} 前有效", "counts until {0}"],
+  toldLately: ["最近告知的", "Told lately"],
+  outcomeIs: ["达到 {0}", "reached: {0}"],
+  correct: ["改正", "Correct"],
+  percentReached: ["达到百分之几", "Reached, in per cent"],
+  tell: ["告知", "Tell"],
+  outcomeTold: ["已记下", "Written down"],
+  excluded: ["已记下，但不计入：{0}", "Written down, but it does not count: {0}"],
+  worksPlays: ["方案", "Plays"],
+  worksPlaysHint: [
+    "抽签留出一部分对象不处理，两组结果之差就是方案的作用；区间在任何时候看都成立。",
+    "A drawn share of subjects is left alone; the difference between the two is what the play does. The interval holds whenever you look.",
+  ],
+  leftAloneShare: ["留出 {0} 不处理", "{0} left alone"],
+  neverLeftAlone: ["涉及安全，人人都处理", "For safety: nobody is left alone"],
+  notMeasured: ["不衡量", "Not measured"],
+  treatedArm: ["处理", "Treated"],
+  controlArm: ["留出", "Left alone"],
+  pausedArm: ["暂停期间", "While paused"],
+  decisionsMade: ["决定", "Decisions"],
+  outcomesTold: ["已知结果", "Outcomes told"],
+  effectSays: ["{0} 个百分点（{1} 至 {2}）", "{0} points ({1} to {2})"],
+  without: ["不处理时 {0}", "{0} when left alone"],
+  noEffect: ["还没有结果", "No outcomes yet"],
+  helps: ["有效", "helps"],
+  harms: ["有害", "harms"],
+  suspect: ["结果可疑", "suspect"],
+  suspectHint: [
+    "有一组的结果似乎没有如实告知，所以不下结论。",
+    "Outcomes of one arm seem to be kept back, so nothing is claimed.",
+  ],
+  paused: ["已暂停", "Paused"],
+  pausedBy: ["{0} 于 {1} 暂停", "Paused by {0}, {1}"],
+  pausePlay: ["暂停", "Pause"],
+  resumePlay: ["恢复运行", "Let it run again"],
+  whyPause: ["为什么？（可不填）", "Why? (may stay empty)"],
+  drivers: ["推动结果的因素", "What moves the goals"],
+  outcomesCount: ["{0} 个结果", "{0} outcomes"],
+  moved: ["推动了结果的", "What moved it"],
+  movedHint: ["抽签对照证明的", "Shown by drawn hold-outs"],
+  tried: ["在试、尚未证明", "Tried, not shown yet"],
+  goesAlong: ["只是同时出现、不是原因的证据", "Only goes along with it; not shown to be a cause"],
+  goesAlongHint: [
+    "有这一项和没有这一项的结果之差；谁被怎样对待不是抽签决定的。",
+    "The difference between outcomes with and without it; nobody drew who had it.",
+  ],
+  counts: ["有 {0}，无 {1}", "{0} with, {1} without"],
+  none: ["还没有", "None yet"],
+  stepDone: ["做了“{0}”", "“{0}” was done"],
+
   gone: ["没有这个内容", "There is no such thing"],
   failedRequest: ["网关没有应答，请稍后再试。", "The gateway did not answer; try again."],
   day: ["天", "d"],
@@ -204,6 +289,7 @@ export const WORDS = {
   minute: ["分", "min"],
   second: ["秒", "s"],
   ago: ["{0}前", "{0} ago"],
+  colon: ["：", ": "],
 };
 
 // Names that come from packs, playbooks and recordings; one that is not here is shown as it is.
@@ -395,6 +481,29 @@ export function age(seconds) {
 export function number(value) {
   const size = Math.abs(value);
   return value.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : 2);
+}
+
+/** A difference of probabilities, in points: +12, −3. */
+export function points(difference) {
+  const whole = Math.round(100 * difference);
+  return whole > 0 ? `+${whole}` : whole < 0 ? `−${-whole}` : "0";
+}
+
+/** Some minutes, in words. */
+export function span(minutes) {
+  const whole = Math.round(minutes);
+  if (whole >= 120) return stretch(minutes * 60);
+  return whole === 1 ? say("oneMinute") : say("minutes", whole);
+}
+
+/** A probability as part of a sentence: English speaks of 0.83, Chinese of 83 %. */
+export function odds(share) {
+  return language === "zh" ? percent(share).replace(" ", "\u00a0") : share.toFixed(2);
+}
+
+/** The bounds of one, likewise. */
+export function oddsBetween(low, high) {
+  return language === "zh" ? `${Math.round(low * 100)}–${odds(high)}` : `${odds(low)} to ${odds(high)}`;
 }
 
 /** A probability. */
