@@ -1,11 +1,15 @@
 """Lets happen what happens to actions by itself: asks again, escalates, fires, expires, carries out and takes back.
 
-What is to happen is a timer in the journal (edge/store/timers.py). An action first moves to `fired` or `accepted` in the
-journal, then is performed, then moves to `done`: killed in between, it is performed after the restart, under the same id.
+What is to happen is a timer in the journal (edge/store/timers.py). An action first moves to `fired` or `accepted` in
+the journal, then is performed, then moves to `done`: killed in between, it is performed after the restart, under the
+same id. What is carried out within TOGETHER_S shares a commit.
 """
 
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import structlog
 
@@ -19,6 +23,7 @@ RETRY_S, LONGEST_RETRY_S = 5.0, 300.0
 LOOK_S = 0.5
 BREATH_S = 0.05  # between two looks: readings are committed a hundred times a second
 AT_ONCE = 1_000
+TOGETHER_S = 0.05
 KEPT_EVERY_S = 10.0
 GRACE_US = 10_000_000
 
@@ -60,12 +65,28 @@ class Countdown:
                     one.result()
                 except Conflict as conflict:
                     log.info("somebody was quicker", reason=str(conflict))
-            for timer in due:
-                if timer.what in ("perform", "take_back"):
-                    self._carry_out(timer)
-                elif _fails(timer):
-                    why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
-                    self._journal.fail(timer, why).result()
+            for written in self._see_to(due):
+                written.result()
+
+    def _see_to(self, due: Sequence[Due]) -> list[Future[Any]]:
+        """Carry out what is to be carried out, and give up what was not in its time; what is being written of it."""
+        written: list[Future[Any]] = []
+        carried_out: list[Due] = []
+        since_s = time.monotonic()
+        for timer in due:
+            if timer.what in ("perform", "take_back"):
+                put_off = self._carry_out(timer)
+                if put_off is None:
+                    carried_out.append(timer)
+                else:
+                    written.append(put_off)
+            elif _fails(timer):
+                why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
+                written.append(self._journal.fail(timer, why))
+            if time.monotonic() - since_s >= TOGETHER_S:
+                written += map(self._journal.carried_out, carried_out)
+                carried_out, since_s = [], time.monotonic()
+        return [*written, *map(self._journal.carried_out, carried_out)]
 
     def _run(self) -> None:
         while self._running:
@@ -84,7 +105,8 @@ class Countdown:
             self._kept_s = time.monotonic()
             self._journal.write(self._journal.steady.keep).result()
 
-    def _carry_out(self, timer: Due) -> None:
+    def _carry_out(self, timer: Due) -> Future[None] | None:
+        """Carry out what a timer says; when its channel does not take it, the word that it is put off."""
         action = timer.action
         try:
             if timer.what == "perform":
@@ -97,10 +119,9 @@ class Countdown:
             if not waited_s:
                 log.warning("a channel does not take an action", action=action.id, reason=str(error))
             self._faults[action.id] = (str(error), wait_s)
-            self._journal.put_off(timer, wait_s).result()
-            return
+            return self._journal.put_off(timer, wait_s)
         self._faults.pop(action.id, None)
-        self._journal.carried_out(timer).result()
+        return None
 
 
 def _fails(timer: Due) -> bool:
