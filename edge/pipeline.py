@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from edge.decide.advice import OpenStep, advise
+from edge.decide.advice import advised
 from edge.decide.experiments import Experiments
 from edge.decide.outcomes import outcomes_in
 from edge.decide.playbook import Play, Playbook
@@ -508,40 +508,17 @@ class Pipeline:
                     told.update((outcome.decision_id, outcome) for outcome in judged.new)
         return list(told.values()), refusals
 
-    def _advised(self, decisions: Sequence[Decision], actions: Sequence[Action]) -> list[Decision]:
-        """The decisions with what it is best to do for their goals now, of all that is open about their subjects."""
-        connection = self._journal.readers.connection()
-        by_decision = {decision.id: decision for decision in decisions}
-        new: dict[tuple[str, str], list[OpenStep]] = {}
-        for action in actions:
-            decision = by_decision.get(action.decision_id)
-            if decision is not None and decision.goal:
-                new.setdefault((decision.subject, decision.goal), []).append(
-                    OpenStep(action=action, play=decision.play)
-                )
-        if not new:
-            return list(decisions)
-        free_in = plays.busy(connection)
-        chains = {}
-        for (subject, goal), steps in new.items():
-            earlier = [
-                OpenStep(action=action, play=play) for play, action in plays.open_steps(connection, subject, goal)
-            ]
-            chains[subject, goal] = advise(self._decider.playbook, self.experiments, goal, [*earlier, *steps], free_in)
-        return [
-            msgspec.structs.replace(decision, chain=chains.get((decision.subject, decision.goal)))
-            for decision in decisions
-        ]
-
     # ---- the journal -----------------------------------------------------------------------------------------
 
     def _made(
         self, conclusions: "_Conclusions", *, devices: Sequence[DeviceState] = (), refusals: Sequence[Refusal] = ()
     ) -> Conclusions:
+        connection = self._journal.readers.connection()
+        coming = [*conclusions.actions, *conclusions.later]
         return Conclusions(
             signals=conclusions.signals,
             predictions=conclusions.predictions,
-            decisions=self._advised(conclusions.decisions, [*conclusions.actions, *conclusions.later]),
+            decisions=advised(connection, self._decider.playbook, self.experiments, conclusions.decisions, coming),
             actions=conclusions.actions,
             episodes=self._decider.take_moved(),
             devices=devices,

@@ -2,11 +2,12 @@
 
 What is to happen is a timer in the journal (edge/store/timers.py). An action first moves to `fired` or `accepted` in
 the journal, then is performed, then moves to `done`: killed in between, it is performed after the restart, under the
-same id.
+same id. What is carried out within TOGETHER_S shares a commit.
 """
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -22,6 +23,7 @@ RETRY_S, LONGEST_RETRY_S = 5.0, 300.0
 LOOK_S = 0.5
 BREATH_S = 0.05  # between two looks: readings are committed a hundred times a second
 AT_ONCE = 1_000
+TOGETHER_S = 0.05
 KEPT_EVERY_S = 10.0
 GRACE_US = 10_000_000
 
@@ -56,20 +58,35 @@ class Countdown:
         before: list[Due] = []
         while (due := self._journal.due_timers(AT_ONCE)) and due != before:
             before = due
-            happening: list[Future[Any]] = []  # committed together, many at once
-            for timer in due:
-                if timer.what in ("perform", "take_back"):
-                    happening.append(self._carry_out(timer))
-                elif _fails(timer):
-                    why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
-                    happening.append(self._journal.fail(timer, why))
-                else:
-                    happening.append(self._journal.elapse(timer))
-            for one in happening:
+            passing = [timer for timer in due if timer.what not in ("perform", "take_back") and not _fails(timer)]
+            elapsed = [self._journal.elapse(timer) for timer in passing]  # together: one commit for many
+            for one in elapsed:
                 try:
                     one.result()
                 except Conflict as conflict:
                     log.info("somebody was quicker", reason=str(conflict))
+            for written in self._see_to(due):
+                written.result()
+
+    def _see_to(self, due: Sequence[Due]) -> list[Future[Any]]:
+        """Carry out what is to be carried out, and give up what was not in its time; what is being written of it."""
+        written: list[Future[Any]] = []
+        carried_out: list[Due] = []
+        since_s = time.monotonic()
+        for timer in due:
+            if timer.what in ("perform", "take_back"):
+                put_off = self._carry_out(timer)
+                if put_off is None:
+                    carried_out.append(timer)
+                else:
+                    written.append(put_off)
+            elif _fails(timer):
+                why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
+                written.append(self._journal.fail(timer, why))
+            if time.monotonic() - since_s >= TOGETHER_S:
+                written += map(self._journal.carried_out, carried_out)
+                carried_out, since_s = [], time.monotonic()
+        return [*written, *map(self._journal.carried_out, carried_out)]
 
     def _run(self) -> None:
         while self._running:
@@ -88,8 +105,8 @@ class Countdown:
             self._kept_s = time.monotonic()
             self._journal.write(self._journal.steady.keep).result()
 
-    def _carry_out(self, timer: Due) -> Future[Any]:
-        """Do what a timer is for on its channel; what is returned settles when the journal knows how that went."""
+    def _carry_out(self, timer: Due) -> Future[None] | None:
+        """Carry out what a timer says; when its channel does not take it, the word that it is put off."""
         action = timer.action
         try:
             if timer.what == "perform":
@@ -104,7 +121,7 @@ class Countdown:
             self._faults[action.id] = (str(error), wait_s)
             return self._journal.put_off(timer, wait_s)
         self._faults.pop(action.id, None)
-        return self._journal.carried_out(timer)
+        return None
 
 
 def _fails(timer: Due) -> bool:

@@ -5,7 +5,20 @@ from pathlib import Path
 
 import click
 
-from edge.bench import bus, live, memory, noise, predict, recordings, start
+from edge.bench import (
+    audit,
+    bus,
+    chains,
+    countdowns,
+    decisions,
+    live,
+    memory,
+    noise,
+    predict,
+    recordings,
+    start,
+    uplift,
+)
 from edge.bench.document import write
 from edge.bench.figure import Figure, show
 
@@ -17,8 +30,13 @@ BENCHES: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "noise": noise.measure,
     "bus": bus.measure,
     "live": live.measure,
+    "decisions": decisions.measure,
+    "chains": chains.measure,
+    "countdowns": countdowns.measure,
+    "audit": audit.measure,
+    "uplift": uplift.measure,
 }
-ON_REQUEST = frozenset({"bus", "live"})
+ON_REQUEST = frozenset({"bus", "live", "audit", "uplift"})
 """Those that take minutes: measured when they are named."""
 
 

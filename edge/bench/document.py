@@ -33,7 +33,7 @@ def _table(figures: Sequence[Figure]) -> str:
 def _cells(figure: Figure) -> tuple[str, str, str, str]:
     here = f"{figure.value:,.4g} {figure.unit}"
     if figure.ratio is not None:
-        here += f", {figure.ratio:.2f} × {figure.peer}"
+        here += f", {figure.ratio:.3g} × {figure.peer}"
     verdict = {None: "", True: ": met", False: ": **short of it**"}[figure.ok]
     return figure.case, figure.metric, here, f"{figure.target or ''}{verdict}"
 

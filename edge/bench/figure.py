@@ -26,7 +26,7 @@ def show(figure: Figure, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(figure))
     else:
-        ratio = f"  {figure.ratio:.2f} × {figure.peer}" if figure.ratio is not None else ""
+        ratio = f"  {figure.ratio:.3g} × {figure.peer}" if figure.ratio is not None else ""
         verdict = "" if figure.ok is None else ("  ok" if figure.ok else "  SHORT OF") + f" {figure.target}"
         name = f"{figure.bench} · {figure.case} · {figure.metric}"
         click.echo(f"{name:58} {figure.value:10.4g} {figure.unit}{ratio}{verdict}")

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import apsw
 import msgspec
 
 from edge.decide.chains import Best, Option, best_chain
 from edge.decide.experiments import Experiments
 from edge.decide.playbook import Playbook
-from edge.events import Action, Chain
+from edge.events import Action, Chain, Decision
+from edge.store import plays
 
 TEN_THOUSANDTHS = 4
 
@@ -17,6 +19,33 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
 
     action: Action
     play: str
+
+
+def advised(
+    connection: apsw.Connection,
+    playbook: Playbook,
+    experiments: Experiments,
+    decisions: Sequence[Decision],
+    actions: Sequence[Action],
+) -> list[Decision]:
+    """The decisions that are made now, with what it is best to do for their goals, of these actions and all that is
+    open in the journal about their subjects."""
+    by_decision = {decision.id: decision for decision in decisions}
+    new: dict[tuple[str, str], list[OpenStep]] = {}
+    for action in actions:
+        decision = by_decision.get(action.decision_id)
+        if decision is not None and decision.goal:
+            new.setdefault((decision.subject, decision.goal), []).append(OpenStep(action=action, play=decision.play))
+    if not new:
+        return list(decisions)
+    free_in = plays.busy(connection)
+    chains = {}
+    for (subject, goal), steps in new.items():
+        earlier = [OpenStep(action=action, play=play) for play, action in plays.open_steps(connection, subject, goal)]
+        chains[subject, goal] = advise(playbook, experiments, goal, [*earlier, *steps], free_in)
+    return [
+        msgspec.structs.replace(decision, chain=chains.get((decision.subject, decision.goal))) for decision in decisions
+    ]
 
 
 def advise(
@@ -29,15 +58,15 @@ def advise(
     """The chain of these steps that raises the odds of their goal most; None when none is known to help. `free_in` is
     in how many minutes a role has done what it accepted before."""
     goal = playbook.goals[goal_name]
-    plays = playbook.by_name
-    called = [plays[step.play] for step in steps if step.play in plays]
+    by_name = playbook.by_name
+    called = [by_name[step.play] for step in steps if step.play in by_name]
     if not called:
         return None
     # Several plays may be called for one goal: what called for the first of them is what is wrong.
     before = experiments.before(goal, called[0])
     options = []
     for open_step in steps:
-        play, action = plays.get(open_step.play), open_step.action
+        play, action = by_name.get(open_step.play), open_step.action
         if play is None or action.step >= len(play.step):  # the playbook was edited meanwhile
             continue
         gain = experiments.gain(play, play.step[action.step], before)

@@ -29,13 +29,15 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Best(msgspec.Struct, frozen=True, kw_only=True):
-    """The steps chosen, the probability of the goal after them, and when (minutes) the last is done."""
+    """The steps chosen, the probability of the goal after them, when (minutes) the last is done, and how many sets were
+    looked at to find them."""
 
     steps: tuple[Option, ...]
     after: float
     low: float
     high: float
     minutes: float
+    looked_at: int
 
 
 def best_chain(
@@ -65,6 +67,7 @@ def best_chain(
         low=odds(after - math.hypot(*(one.gain - one.low for one in chosen))),
         high=odds(after + math.hypot(*(one.high - one.gain for one in chosen))),
         minutes=max((free_in.get(one.role, 0.0) + _of_role(one.role, chosen) for one in chosen), default=0.0),
+        looked_at=search.looked_at,
     )
 
 
@@ -89,6 +92,7 @@ class _Search:
         self._reach = _reach([one.gain for one in options], most)
         self.best: tuple[Option, ...] = ()
         self._best_value = odds(start)
+        self.looked_at = 0
 
     def grow(self, chosen: tuple[Option, ...], first: int, gain: float, cost: float, busy: Mapping[str, float]) -> None:
         """Try every larger set that begins with `chosen` and goes on with options from `first` on; `busy` is how many
@@ -97,6 +101,7 @@ class _Search:
         for place in range(first, len(self._options)):
             if self._value(gain + self._reach[place][room], cost) <= self._best_value + LEAST_BETTER:
                 return  # the options are in order: none that follows reaches further
+            self.looked_at += 1
             one = self._options[place]
             minutes = busy.get(one.role, self._free_in.get(one.role, 0.0)) + one.minutes
             if minutes > self._within_minutes:

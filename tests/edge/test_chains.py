@@ -1,14 +1,14 @@
 """Which steps together raise the odds most within the time there is."""
 
 import itertools
-from collections.abc import Sequence
 
-import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.decide.chains import Option, best_chain, log_odds, odds
+from edge.bench import chains as bench
+from edge.decide.chains import Option, best_chain
 
 ROLES = ("rep", "engineer", "manager")
 
@@ -54,22 +54,21 @@ def test_three_within_seventeen_minutes() -> None:
     assert chain.minutes == 15
     assert [one.name for one in chain.steps if not one.proven] == ["loan a pump"]
     busy = best_chain(0.83, options, 17, free_in={"finance": 10})
-    assert "send figures" not in {one.name for one in busy.steps}
+    assert "send figures" not in [one.name for one in busy.steps]
 
 
-@settings(deadline=None, max_examples=200)
-@given(OPTIONS, st.floats(0.05, 0.95), st.floats(0, 40), st.lists(st.floats(0, 50), min_size=7, max_size=7))
-def test_with_costs_no_set_that_fits_is_worth_more(
-    options: list[Option], before: float, within: float, costs: list[float]
-) -> None:
-    priced = [msgspec.structs.replace(one, cost=cost) for one, cost in zip(options, costs, strict=False)]
-    chain = best_chain(before, priced, within, most=3, worth=100.0)
+def test_the_chance_that_a_step_adds_has_to_be_worth_its_cost() -> None:
+    cheap = option("ring", "rep", 5, 0.4)
+    dear = Option(name="loan", role="warehouse", minutes=5, cost=30, gain=0.4, low=0.2, high=0.6, proven=True)
+    assert {one.name for one in best_chain(0.5, [cheap, dear], 17).steps} == {"ring", "loan"}
+    assert [one.name for one in best_chain(0.5, [cheap, dear], 17, worth=100).steps] == ["ring"]
+    assert len(best_chain(0.5, [cheap, dear], 17, worth=1_000).steps) == 2
 
-    def value(some: Sequence[Option]) -> float:
-        return odds(log_odds(before) + sum(one.gain for one in some)) - sum(one.cost for one in some) / 100
 
-    for size in range(4):
-        for some in itertools.combinations(priced, size):
-            by_role = {role: sum(one.minutes for one in some if one.role == role) for role in ROLES}
-            if max(by_role.values()) <= within:
-                assert value(some) <= value(chain.steps) + 1e-6
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
+def test_with_costs_none_of_all_sets_is_worth_more(seed: int, size: int, most: int) -> None:
+    steps = bench.options(np.random.default_rng(seed), size)
+    best = best_chain(bench.BEFORE, steps, bench.WITHIN_MINUTES, most=most, worth=bench.WORTH)
+    sets = itertools.chain.from_iterable(itertools.combinations(steps, number) for number in range(most + 1))
+    assert bench.worth_of(best.steps) == pytest.approx(max(map(bench.worth_of, sets)), abs=1e-6)
