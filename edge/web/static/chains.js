@@ -27,12 +27,13 @@ export function placesInChains() {
 /** What it is best to do now, how much it helps, and how much time there is. Every figure is the chain's own. */
 export function banner(chain) {
   const these = say(`these${chain.steps.length}`);
-  const bounds = oddsBetween(chain.low, chain.high);
+  const after = [odds(chain.after), oddsBetween(chain.low, chain.high)];
+  const promise = say("chainSays", odds(chain.before), these, span(chain.within_minutes), ...after);
   const broken = chain.steps.some((step) => GIVEN_UP.has(step.state));
   return h(
     "section.chain",
     { "data-until": chain.until, "aria-label": say("bestChain") },
-    h(`p.promise${broken ? ".broken" : ""}`, {}, say("chainSays", odds(chain.before), these, span(chain.within_minutes), odds(chain.after), bounds)),
+    h(`p.promise${broken ? ".broken" : ""}`, {}, promise),
     h("p.quiet", {}, h("span.amount"), ` ${say("left")} · `, inLanguage(questionOf(chain.goal)) || name(chain.goal)),
     broken && h("p.held", {}, say("chainBroken")),
     h("ol.plain", {}, chain.steps.map(stepElement)),

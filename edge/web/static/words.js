@@ -90,7 +90,7 @@ export const WORDS = {
   minutes: ["{0} 分钟", "{0} minutes"],
   oneMinute: ["1 分钟", "1 minute"],
   unproven: ["未经验证", "unproven"],
-  unprovenHint: ["本站的对照还没有证明这一步有效", "This site's hold-outs have not shown yet what this step adds"],
+  unprovenHint: ["本站的对照还没有证明它有效", "This site's hold-outs have not shown yet what it adds"],
   proposed: ["待决定", "Proposed"],
   accepted: ["已接受", "Accepted"],
   declined: ["已拒绝", "Declined"],
