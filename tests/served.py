@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 
+from edge.decide.experiments import Experiments
+from edge.decide.playbook import Playbook, read_playbook
 from edge.health import Health, Readiness, Waiting
 from edge.orders import Orders
-from edge.site import Site, SiteSettings
+from edge.site import SAMPLE, Site, SiteSettings
 from edge.store.journal import Journal
 from edge.store.room import Room
 from edge.web.app import create_app
@@ -31,8 +33,11 @@ def parts_of(
     site: Site | None = None,
     room: Room | None = None,
     readiness: Callable[[], Readiness] = lambda: Readiness(live=True, ready=True),
+    playbook: Playbook | None = None,
+    experiments: Experiments | None = None,
 ) -> WebParts:
-    """A site around a journal; `site` is its folder, where HQ's orders lie."""
+    """A site around a journal; `site` is its folder, where HQ's orders lie. Without a playbook it has the sample's."""
+    plays, trials = playbook or read_playbook(SAMPLE / "playbook.toml"), experiments or Experiments()
     folder = site or Site(folder=audio.parent, settings=SiteSettings(name="red-ridge"))
     return WebParts(
         journal=journal,
@@ -48,6 +53,8 @@ def parts_of(
         orders=Orders(folder, journal, lambda: None),
         register=lambda _uuid, _about: None,
         room=room or Room(journal, folder.settings),
+        playbook=lambda: plays,
+        experiments=lambda: trials,
     )
 
 

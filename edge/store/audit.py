@@ -20,6 +20,8 @@ from edge.store.rows import TABLES, columns_of, kind_of, select, values_of
 
 FIRST = bytes(32)
 AUDITED: tuple[type[Record], ...] = (Decision, Action, Transition, Outcome, Order, PlayChange)
+_GIVEN = "AND t.role <> ''"
+_LAST = "(SELECT t.{} FROM transitions t WHERE t.action_id = a.id {} ORDER BY t.seq DESC LIMIT 1)"
 _KINDS = {kind.__name__.lower(): kind for kind in AUDITED}
 
 
@@ -109,9 +111,10 @@ def verify(connection: apsw.Connection, key: str) -> Verified:
     """Go through the whole chain: whether each entry follows from the one before it, whether the records are what was
     entered, and whether `key` (the site's Ed25519 public key in hexadecimal, '': whatever key the first has) signed the
     checkpoints."""
-    signed = {one.entry: one for one in select(connection, Checkpoint, "ORDER BY seq")}
-    walk = _Walk(connection, signed, key or next((one.key for one in signed.values()), ""))
-    misfit = walk.first_misfit()
+    with connection:  # one state of the file, however much is written to it meanwhile
+        signed = {one.entry: one for one in select(connection, Checkpoint, "ORDER BY seq")}
+        walk = _Walk(connection, signed, key or next((one.key for one in signed.values()), ""))
+        misfit = walk.first_misfit()
     return Verified(entries=walk.entries, checkpoints=walk.checkpoints, key=walk.key if signed else "", misfit=misfit)
 
 
@@ -163,13 +166,19 @@ class _Walk:
         for kind, records in self._records.items():
             for record_id, _ in records:
                 return Misfit(seq=self.entries + 1, kind=kind, ref=record_id, why="it was never entered")
-        row: Any = self._connection.execute(
-            "SELECT a.id, (SELECT max(e.seq) FROM audit e WHERE e.ref = a.id) FROM actions a WHERE a.state <> coalesce("
-            "(SELECT t.state FROM transitions t WHERE t.action_id = a.id ORDER BY t.seq DESC LIMIT 1), 'proposed') LIMIT 1"
-        ).fetchone()
-        if row is None:
-            return None
-        return Misfit(seq=row[1] or 0, kind="action", ref=row[0], why="its state is not the one of its last move")
+        for why, differs in (
+            (
+                "its state is not the one of its last move",
+                f"a.state <> coalesce({_LAST.format('state', '')}, 'proposed')",
+            ),
+            ("its role is not the one that it was given last", f"a.holder IS NOT {_LAST.format('role', _GIVEN)}"),
+        ):
+            row: Any = self._connection.execute(
+                f"SELECT a.id, (SELECT max(e.seq) FROM audit e WHERE e.ref = a.id) FROM actions a WHERE {differs} LIMIT 1"
+            ).fetchone()
+            if row is not None:
+                return Misfit(seq=row[1] or 0, kind="action", ref=row[0], why=why)
+        return None
 
 
 def _records(connection: apsw.Connection, kind: type[Record]) -> Iterator[tuple[str, bytes]]:

@@ -5,6 +5,7 @@ made of them, together with the cursor's advance, by `conclude`. Nothing else pa
 moment leaves the journal between two such transactions and a restart goes on from there.
 """
 
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
+from edge.errors import JournalError
 from edge.events import (
     Action,
     Audio,
@@ -119,6 +121,8 @@ class Journal:
         self.steady = Steady(self.readers.connection())
         self._writer = Writer(path, self._committed, self.metrics)
         self.write(audit.adopt).result()
+        with contextlib.suppress(JournalError):  # a full disk: it is kept when there is room again
+            self.write(self.steady.keep).result()
 
     # ---- waiting ---------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ of a time before the decision         refused
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import apsw
@@ -38,9 +39,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     remark: str = ""
 
 
-def judge(connection: apsw.Connection, claim: Claim, within_days: Mapping[str, float]) -> tuple[Outcome, bool]:
+def judge(
+    connection: apsw.Connection,
+    claim: Claim,
+    within_days: Mapping[str, float],
+    unwritten: Mapping[str, Outcome] = MappingProxyType({}),
+) -> tuple[Outcome, bool]:
     """The outcome that a claim makes, and whether it is new; where the same was told before, that one. `within_days` is
-    by goal how long after the decision an outcome counts.
+    by goal how long after the decision an outcome counts, `unwritten` by decision what was told just now and is not in
+    the journal yet.
 
     Raises Refused when it is no outcome, and Unknown when it is about no decision.
     """
@@ -49,9 +56,6 @@ def judge(connection: apsw.Connection, claim: Claim, within_days: Mapping[str, f
     decision = _decision(connection, claim)
     if claim.at < decision.at - CLOCK_US:
         raise Refused("at: this outcome is older than the decision it is said to come of; correct its time.")
-    for known in select(connection, Outcome, "WHERE decision_id = ? ORDER BY seq DESC LIMIT 1", (decision.id,)):
-        if known.value == claim.value:
-            return known, False
     days = within_days.get(decision.goal, DEFAULT_DAYS)
     late_days = (claim.at - decision.at) / DAY_US
     outcome = Outcome(
@@ -65,7 +69,16 @@ def judge(connection: apsw.Connection, claim: Claim, within_days: Mapping[str, f
         if late_days > days
         else "",
     )
+    known = unwritten.get(decision.id) or _newest(connection, decision)
+    # One that came too late and has its time corrected is told otherwise.
+    if known is not None and known.value == outcome.value and (not known.excluded or outcome.excluded):
+        return known, False
     return outcome, True
+
+
+def _newest(connection: apsw.Connection, decision: Decision) -> Outcome | None:
+    told = select(connection, Outcome, "WHERE decision_id = ? ORDER BY seq DESC LIMIT 1", (decision.id,))
+    return next(iter(told), None)
 
 
 def _decision(connection: apsw.Connection, claim: Claim) -> Decision:

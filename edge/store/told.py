@@ -109,8 +109,9 @@ def wanted(
             "LEFT JOIN predictions p ON p.id = d.prediction_id WHERE d.goal = ? AND d.goal <> '' AND d.at >= ? "
             "AND d.deadline <= ? AND d.arm <> 'paused' "
             "AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.decision_id = d.id) "
-            "AND (d.arm = 'control' OR EXISTS (SELECT 1 FROM actions a WHERE a.decision_id = d.id "
-            "AND a.state <> 'withdrawn')) GROUP BY d.play, d.subject ORDER BY d.at LIMIT ?",
+            # Whose steps were all left out has no action, and is asked about like the others.
+            "AND (NOT EXISTS (SELECT 1 FROM actions a WHERE a.decision_id = d.id) OR EXISTS (SELECT 1 FROM actions a "
+            "WHERE a.decision_id = d.id AND a.state <> 'withdrawn')) GROUP BY d.play, d.subject ORDER BY d.at LIMIT ?",
             (goal, now - round(days * DAY_US), now, limit),
         )
         for decision_id, play, subject, at, _, evidence in rows:

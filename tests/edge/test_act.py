@@ -15,7 +15,7 @@ from edge.errors import JournalError
 from edge.events import Action, now_us
 from edge.site import Site
 from edge.store.journal import Conclusions, Journal
-from tests.records import an_action
+from tests.records import AT, an_action
 
 MINUTE_US = 60_000_000
 
@@ -43,11 +43,11 @@ def hooks(site: Site) -> list[Path]:
 
 def test_an_action_fires_by_itself_when_its_countdown_has_ended_and_only_then(site: Site, journal: Journal) -> None:
     now = now_us()
-    ended = an_action(channel="webhook", at=now, fires_at=now - 1, due=now + MINUTE_US, payload={"template": "offer"})
+    ended = an_action(channel="webhook", at=now, fires_at=now, due=now + MINUTE_US, payload={"template": "offer"})
     running = an_action(channel="webhook", at=now, fires_at=now + MINUTE_US, due=now + MINUTE_US)
     waits = an_action(channel="webhook", at=now, due=now + MINUTE_US)
     propose(journal, ended, running, waits)
-    countdown = Countdown(journal, Channels(None, site.webhooks))
+    countdown = Countdown(journal, Channels(None, site.webhooks, site.messages))
     countdown.settle()
     countdown.settle()
     assert states(journal, [ended, running, waits]) == ["done", "proposed", "proposed"]
@@ -58,43 +58,41 @@ def test_an_action_fires_by_itself_when_its_countdown_has_ended_and_only_then(si
 
 
 def test_only_what_has_something_to_do_is_looked_at(journal: Journal) -> None:
-    due = now_us() + MINUTE_US
+    now = now_us()
     card, hook, later, soon = (
-        an_action(due=due),
-        an_action(due=due, channel="webhook"),
-        an_action(due=due, channel="webhook", fires_at=due - 10),
-        an_action(due=due, channel="webhook", fires_at=due - 20),
+        an_action(at=now, due=now + MINUTE_US),
+        an_action(at=now, due=now + MINUTE_US, channel="webhook"),
+        an_action(at=now, due=now + MINUTE_US, channel="webhook", fires_at=now + 10_000_000),
+        an_action(at=now, due=now + MINUTE_US, channel="webhook", fires_at=now),
     )
-    for action in (card, hook, later, soon):
-        propose(journal, action)
+    propose(journal, card, hook, later, soon)
     for action in (card, hook):
         journal.move(action.id, "accepted", "rep").result()
-    assert journal.pressing_actions(due - 15) == [(hook, "accepted"), (soon, "proposed")]
-    assert journal.pressing_actions(due) == [(hook, "accepted"), (later, "proposed"), (soon, "proposed")]
+    found = [(due.what, due.action, due.state) for due in journal.due_timers(10)]
+    assert found == [("perform", hook, "accepted"), ("fire", soon, "proposed")]
 
 
 def test_what_nobody_answers_expires_when_it_is_due(site: Site, journal: Journal) -> None:
-    card = an_action(at=0, due=now_us() - 1)
+    card = an_action(at=AT, due=AT)
     propose(journal, card)
-    Countdown(journal, Channels(None, site.webhooks)).settle()
+    Countdown(journal, Channels(None, site.webhooks, site.messages)).settle()
     assert states(journal, [card]) == ["expired"]
 
 
 def test_an_accepted_step_is_performed_and_an_accepted_card_waits_for_its_reader(site: Site, journal: Journal) -> None:
-    due = now_us() + MINUTE_US
-    card, hook = an_action(due=due), an_action(due=due, channel="webhook")
+    card, hook = an_action(), an_action(channel="webhook")
     propose(journal, card, hook)
     for action in (card, hook):
         journal.move(action.id, "accepted", "rep").result()
-    Countdown(journal, Channels(None, site.webhooks)).settle()
+    Countdown(journal, Channels(None, site.webhooks, site.messages)).settle()
     assert states(journal, [card, hook]) == ["accepted", "done"]
 
 
 def test_what_was_fired_before_a_kill_is_performed_after_it_under_the_same_name(site: Site, journal: Journal) -> None:
-    action = an_action(channel="webhook", due=now_us() + MINUTE_US)
+    action = an_action(channel="webhook")
     propose(journal, action)
     journal.move(action.id, "fired", "gateway").result()
-    channels = Channels(None, site.webhooks)
+    channels = Channels(None, site.webhooks, site.messages)
     channels.perform(action)  # killed after it was done, before the journal said so
     Countdown(journal, channels).settle()
     assert states(journal, [action]) == ["done"]
@@ -111,7 +109,7 @@ def test_a_full_disk_holds_actions_up_and_does_not_end_the_countdown(site: Site,
     with pytest.raises(JournalError):
         propose(journal, filler)
     _fill_last_page(journal)
-    countdown = Countdown(journal, Channels(None, site.webhooks))
+    countdown = Countdown(journal, Channels(None, site.webhooks, site.messages))
     countdown.start()
     try:
         with capture_logs() as logs:
@@ -127,16 +125,16 @@ def _fill_last_page(journal: Journal) -> None:
     """Small transitions until not even one more fits."""
     with contextlib.suppress(JournalError):
         while True:
-            propose(journal, an_action(due=now_us() + 10 * MINUTE_US))
+            propose(journal, an_action())
 
 
 def test_a_command_waits_for_the_bus_and_fails_at_its_deadline(site: Site, journal: Journal) -> None:
-    waiting = an_action(channel="device", payload={"topic": "t"}, due=now_us() + MINUTE_US)
-    late = an_action(channel="device", payload={"topic": "t"}, due=now_us() - 1)
+    waiting = an_action(at=AT, channel="device", payload={"topic": "t"}, due=AT + MINUTE_US)
+    late = an_action(at=AT, channel="device", payload={"topic": "t"}, due=AT)
     propose(journal, waiting, late)
     for action in (waiting, late):
         journal.move(action.id, "accepted", "rep").result()
-    Countdown(journal, Channels(DownBus(), site.webhooks)).settle()
+    Countdown(journal, Channels(DownBus(), site.webhooks, site.messages)).settle()
     assert states(journal, [waiting, late]) == ["accepted", "failed"]
     remark = journal.readers.connection().execute("SELECT remark FROM transitions WHERE state = 'failed'").fetchall()
     assert remark == [("the broker does not answer",)]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from edge.decide.playbook import Playbook, read_playbook
-from edge.decide.plays import MINUTE_US, Decider, decide
+from edge.decide.plays import MINUTE_US, Decider
+from edge.decide.tables import Tables
 from edge.events import Prediction
 from tests.records import AT
 
@@ -45,12 +46,16 @@ def playbook(tmp_path: Path) -> Playbook:
     return read_playbook(tmp_path / "playbook.toml")
 
 
+def a_decider(playbook: Playbook, episodes: dict[tuple[str, str], int] | None = None) -> Decider:
+    return Decider(playbook, Tables(playbook.path.parent / "tables"), episodes or {})
+
+
 def names(decider: Decider, at: int, subject: str = "hoist") -> list[str]:
     return [play.name for play in decider.begin(subject, "budget_concern", at)]
 
 
 def test_a_play_is_not_called_again_while_the_label_keeps_being_said(playbook: Playbook) -> None:
-    decider = Decider(playbook, {})
+    decider = a_decider(playbook)
     assert names(decider, AT) == ["budget", "finance"]
     for minutes in (1, 9, 18, 27):
         assert names(decider, AT + minutes * MINUTE_US) == [], "each time within ten minutes of the last"
@@ -59,22 +64,22 @@ def test_a_play_is_not_called_again_while_the_label_keeps_being_said(playbook: P
 
 
 def test_episodes_that_the_journal_keeps_go_on_after_a_restart(playbook: Playbook) -> None:
-    first = Decider(playbook, {})
+    first = a_decider(playbook)
     names(first, AT)
     moved = first.take_moved()
     assert moved == {("hoist", "budget"): AT, ("hoist", "finance"): AT}
     assert first.take_moved() == {}
-    assert names(Decider(playbook, moved), AT + MINUTE_US) == []
+    assert names(a_decider(playbook, moved), AT + MINUTE_US) == []
 
 
 def test_a_clock_that_jumps_back_does_not_silence_a_play(playbook: Playbook) -> None:
-    decider = Decider(playbook, {})
+    decider = a_decider(playbook)
     names(decider, AT)
     assert names(decider, 5_000_000) == ["budget", "finance"], "the source woke up in 1970"
 
 
 def test_what_the_agent_says_is_not_the_customers_worry(playbook: Playbook) -> None:
-    decider = Decider(playbook, {})
+    decider = a_decider(playbook)
     assert not decider.answers("budget_concern", "agent")
     assert decider.begin("hoist", "budget_concern", AT, "agent") == []
     assert decider.answers("budget_concern", "customer")
@@ -93,7 +98,7 @@ def test_actions_carry_role_channel_deadline_and_what_is_filled_in(playbook: Pla
         evidence=(),
     )
     play = playbook.plays["budget_concern"][0]
-    decision, (card, command) = decide(prediction, "event-1", play, AT + 7)
+    decision, (card, command) = a_decider(playbook).decide(prediction, "event-1", play, AT + 7)
     assert (decision.prediction_id, decision.event_id, decision.play) == (prediction.id, "event-1", "budget")
     assert decision.deadline == AT + 7 + 15 * MINUTE_US
     assert (card.role, card.channel, card.due, card.fires_at) == ("rep", "card", AT + 7 + 5 * MINUTE_US, None)

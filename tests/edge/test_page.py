@@ -16,6 +16,7 @@ from edge.orders import Orders
 from edge.site import SAMPLE, Site, SiteSettings, make_site, read_site
 from edge.store import queries
 from edge.store.journal import Journal, Offer
+from edge.store.queries import Wall
 from edge.store.room import Room
 from models.archive import pack_up
 from models.pack import MANIFEST, manifest_text, read_pack
@@ -64,7 +65,7 @@ def text(tab: Tab, selector: str) -> str:
 
 
 def state_of(journal: Journal, card_id: str) -> tuple[str, str]:
-    card = queries.card(journal.readers.connection(), TITLES, card_id)
+    card = queries.card(journal.readers.connection(), Wall(titles=TITLES), card_id)
     assert card is not None
     return card.state, card.by
 

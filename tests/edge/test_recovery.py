@@ -35,7 +35,7 @@ def a_fired_action(journal: Journal) -> list[Record]:
 
 def test_what_hq_had_is_here_and_does_not_go_to_hq_again(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "from-hq.jsonl"
-    records = [one for one in SAMPLES if kind_of(one) not in ("signal", "audio")]
+    records = [one for one in SAMPLES if kind_of(one) not in ("signal", "audio", "checkpoint")]
     path.write_bytes(lines(records) + b'{"kind": "unheard_of", "record": {}}\nnot even JSON\n')
     assert take_in(journal, path) == len(records)
     assert not path.exists()
@@ -69,7 +69,7 @@ def test_an_action_that_was_done_on_the_old_box_is_not_done_again(journal: Journ
     path = tmp_path / "from-hq.jsonl"
     path.write_bytes(lines(a_fired_action(journal)))
     take_in(journal, path)
-    Countdown(journal, Channels(None, tmp_path / "webhooks")).settle()
+    Countdown(journal, Channels(None, tmp_path / "webhooks", tmp_path / "messages")).settle()
     assert not list(tmp_path.glob("webhooks/*"))
     # The replica had the action, and HQ alone that it was done.
     known = an_action(channel="webhook", fires_at=now_us() - 1)
@@ -77,7 +77,7 @@ def test_an_action_that_was_done_on_the_old_box_is_not_done_again(journal: Journ
     done = [Transition(at=now_us(), action_id=known.id, state=state, by="gateway") for state in ("fired", "done")]
     path.write_bytes(lines([*done]))
     take_in(journal, path)
-    Countdown(journal, Channels(None, tmp_path / "webhooks")).settle()
+    Countdown(journal, Channels(None, tmp_path / "webhooks", tmp_path / "messages")).settle()
     assert not list(tmp_path.glob("webhooks/*"))
 
 

@@ -62,7 +62,10 @@ def test_a_folder_without_a_site_says_how_to_make_one(tmp_path: Path) -> None:
     [
         (("role =", "rolle ="), "playbook.toml:7: play.step.rolle: this key is not known"),
         (('"card"', '"fax"'), "playbook.toml:8: play.step.channel: Invalid enum value 'fax'"),
-        (("within_minutes = 5", "within_minutes = 0"), "within_minutes of play 'budget' must be above 0"),
+        (
+            ("within_minutes = 5", "within_minutes = 0"),
+            "playbook.toml:10: play.step.within_minutes: Expected `float` > 0",
+        ),
         (('channel = "card"', 'channel = "device"'), "needs payload.topic"),
         (('{ en = "Call" }', "{}"), "says nothing in `what`"),
     ],
