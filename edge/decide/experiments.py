@@ -1,4 +1,4 @@
-"""What the site's hold-outs have shown so far: the effect of each play, and of each step that has a hold-out of its own.
+"""What the site's hold-outs have shown so far: the effect of each play, and of each step with a hold-out of its own.
 
 A subject counts once in each trial, with the first outcome that was told of it: it is drawn once, whatever happens to
 it afterwards. A trial begins anew when its share changes, and when a play that was paused runs again.
@@ -81,8 +81,8 @@ class Experiments:
         return (expected * PRIOR_SUBJECTS + mean * count) / (PRIOR_SUBJECTS + count)
 
     def gain(self, play: Play, step: Step, before: float) -> Gain:
-        """What a step adds: as this site's hold-outs show it, of the step or of a play that has no other, and until then
-        as HQ expects it; of a play with several steps each is expected to add its part."""
+        """What a step adds: as this site's hold-outs show it, of the step or of a play that has no other, and until
+        then as HQ expects it; of a play with several steps each is expected to add its part."""
         alone = len(play.step) == 1
         trial = self._trials.get((play.name, step.name if step.holdout else "" if alone else "\0"))
         if trial is not None and trial.effect.verdict in ("helps", "harms"):

@@ -2,8 +2,8 @@
 changed, left out or put in later without its being seen.
 
 An entry's hash is the SHA-256 of the hash before it and of the entry; the entry has the SHA-256 of what stands in the
-record's columns. A checkpoint is the site's Ed25519 signature over the number and hash of an entry. Whoever can write to
-the journal can also write the whole chain anew, but not the signatures, and HQ has the earlier ones.
+record's columns. A checkpoint is the site's Ed25519 signature over the number and hash of an entry. Whoever can write
+to the journal can also write the whole chain anew, but not the signatures, and HQ has the earlier ones.
 """
 
 import hashlib
@@ -173,8 +173,9 @@ class _Walk:
             ),
             ("its role is not the one that it was given last", f"a.holder IS NOT {_LAST.format('role', _GIVEN)}"),
         ):
+            entered = "(SELECT max(e.seq) FROM audit e WHERE e.ref = a.id)"
             row: Any = self._connection.execute(
-                f"SELECT a.id, (SELECT max(e.seq) FROM audit e WHERE e.ref = a.id) FROM actions a WHERE {differs} LIMIT 1"
+                f"SELECT a.id, {entered} FROM actions a WHERE {differs} LIMIT 1"
             ).fetchone()
             if row is not None:
                 return Misfit(seq=row[1] or 0, kind="action", ref=row[0], why=why)

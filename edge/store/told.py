@@ -99,8 +99,8 @@ def _outcomes(connection: apsw.Connection, titles: Titles, where: str, binding: 
 def wanted(
     connection: apsw.Connection, titles: Titles, within_days: Mapping[str, float], now: int, limit: int
 ) -> list[Wanted]:
-    """The decisions for a goal whose outcome is wanted: their time to act is over, and that of their outcome is not. The
-    oldest first, of each play about a subject only the newest. What was withdrawn, or called for while its play was
+    """The decisions for a goal whose outcome is wanted: their time to act is over, and that of their outcome is not.
+    The oldest first, of each play about a subject only the newest. What was withdrawn, or called for while its play was
     paused, is not asked about."""
     found = []
     for goal, days in sorted(within_days.items()):
