@@ -96,9 +96,14 @@ def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark:
 
 def elapse(connection: apsw.Connection, now: int, timer: Due) -> list[Transition]:
     """A timer of an action has run out: what follows, if it was not stopped meanwhile."""
+    action, state, _ = _found(connection, timer.action.id)
+    if timer.what == "expire" and state in ("accepted", "fired") and action.channel != "card":
+        return []  # it is being carried out, or fails
     if not timers.take(connection, timer):
         return []
-    action, state, _ = _found(connection, timer.action.id)
+    ends = timers.running(connection, action.id, "expire")
+    if timer.what == "fire" and ends is not None and timer.at < ends <= now:
+        return []  # nobody was there when it should have fired, and now its time is over
     terms = action.terms
     match timer.what, state:
         case "fire", "proposed":
