@@ -106,6 +106,7 @@ class Pipeline:
         self.experiments = Experiments()
         """What the hold-outs have shown so far."""
         self._told = self._changed = 0
+        self._weighed = False
         self._recall_windows()
         self._recall_experiments()
 
@@ -453,7 +454,7 @@ class Pipeline:
         if plays.last_change(connection) != self._changed:
             self._recall_experiments()
         last = outcomes.last_place(connection)
-        if last == self._told:
+        if last == self._told and self._weighed:
             return
         if outcomes.corrected(connection, self._told):
             self._recall_experiments()
@@ -463,20 +464,25 @@ class Pipeline:
             self._told = last
         for play in self.experiments.harmful():
             if play not in self._decider.paused:
-                self._decider.paused = {*self._decider.paused, play}
                 effect = self.experiments.effects[play, ""]
                 why = (
                     f"shown to harm: {100 * effect.mean:+.0f} points, between {100 * effect.low:+.0f} and "
                     f"{100 * effect.high:+.0f}, {effect.treated} treated and {effect.held_out} left alone"
                 )
                 log.warning("a play pauses itself", play=play, reason=why)
-                self._journal.change_play(
-                    PlayChange(at=now_us(), play=play, state="paused", by=GATEWAY, remark=why)
-                ).result()
+                paused = PlayChange(at=now_us(), play=play, state="paused", by=GATEWAY, remark=why)
+                try:
+                    self._journal.change_play(paused).result()
+                except JournalError as error:
+                    log.error("a play pauses itself when there is room to say so", reason=str(error))
+                    return
+                self._decider.paused = {*self._decider.paused, play}
+        self._weighed = True
 
     def _recall_experiments(self) -> None:
         """Count all that was told, from the journal; of a play that was paused what was decided after it ran again."""
         connection = self._journal.readers.connection()
+        self._weighed = False
         self._changed, self._told = plays.last_change(connection), outcomes.last_place(connection)
         standings = plays.standings(connection)
         self._decider.paused = {name for name, standing in standings.items() if standing.state == "paused"}

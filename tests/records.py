@@ -86,6 +86,33 @@ _KNOWN = KnownEvidence(event_id="e", source="stock", what="pieces", of="brake-pa
 _WEIGHED = KnownEvidence(event_id="e", source="", what="expired", of="", value="2 d", weight=0.7)
 _TALK = Talk(talk_share={"agent": 0.6}, words_per_minute={"agent": 120.0}, pauses=2, longest_pause_s=3.0, overlap_s=0.5)
 
+_CHAIN = Chain(
+    goal="closed",
+    steps=("a", "b"),
+    before=0.83,
+    after=0.91,
+    low=0.86,
+    high=0.94,
+    minutes=17.0,
+    within_minutes=30.0,
+    cost=2.5,
+    unproven=("b",),
+)
+_TERMS = Terms(
+    step="show",
+    tool={"en": "price list", "zh": "价目表"},
+    sheet=Sheet(name="rivals", columns=("rival", "price"), rows=(("Acme", "10"),)),
+    undo={"to": "13800000000"},
+    undo_s=600.0,
+    ask_again_s=60.0,
+    ask_again_times=2,
+    escalate_to="finance",
+    escalate_s=300.0,
+    hand_over="finance",
+    minutes=7.0,
+    cost=1.5,
+)
+
 SAMPLES: list[Record] = [
     an_event(_CALL),
     an_event(Reading(values={"a": 1.0, "b": -2.5})),

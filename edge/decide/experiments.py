@@ -41,6 +41,7 @@ class Experiments:
     def __init__(self, told: Iterable[Told] = (), since: Mapping[str, int] = {}) -> None:
         self._since = dict(since)
         self._trials: dict[Key, Uplift] = {}
+        self._of: dict[Key, int] = {}  # when a decision was made that has the share of its trial
         self._counted: set[tuple[Key, str]] = set()
         for one in told:
             self.take(one)
@@ -54,8 +55,11 @@ class Experiments:
                 continue  # what one step adds is asked among those that the others are done for
             key = (told.play, trial.step)
             if key not in self._trials or self._trials[key].share != trial.share:
+                if told.at < self._of.get(key, told.at):
+                    continue  # it was told late, and is of the share before
                 self._trials[key] = Uplift(trial.share)
                 self._counted = {counted for counted in self._counted if counted[0] != key}
+            self._of[key] = told.at
             if (key, told.subject) not in self._counted:
                 self._counted.add((key, told.subject))
                 self._trials[key].add(not trial.held_out, told.value, _covariates(told))

@@ -20,6 +20,8 @@ from edge.store.rows import TABLES, columns_of, kind_of, select, values_of
 
 FIRST = bytes(32)
 AUDITED: tuple[type[Record], ...] = (Decision, Action, Transition, Outcome, Order, PlayChange)
+_GIVEN = "AND t.role <> ''"
+_LAST = "(SELECT t.{} FROM transitions t WHERE t.action_id = a.id {} ORDER BY t.seq DESC LIMIT 1)"
 _KINDS = {kind.__name__.lower(): kind for kind in AUDITED}
 
 

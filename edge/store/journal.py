@@ -5,6 +5,7 @@ made of them, together with the cursor's advance, by `conclude`. Nothing else pa
 moment leaves the journal between two such transactions and a restart goes on from there.
 """
 
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import apsw
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge.errors import JournalError
 from edge.events import (
     Action,
     Audio,

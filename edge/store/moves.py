@@ -71,7 +71,7 @@ def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark:
     not fire by itself any more. What was carried out is undone, and taken back on its channel where the play says how.
     Raises Conflict.
     """
-    action, before, holder = _found(connection, action_id)
+    action, before, _ = _found(connection, action_id)
     until = timers.running(connection, action.id, "undo")
     if until is None or until <= now:
         raise Conflict(
@@ -84,7 +84,7 @@ def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark:
         if (timers.running(connection, action.id, "expire") or now) <= now:
             raise Conflict("The time of this action is over: there is nothing to go back to.")
         timers.stop(connection, action.id, "undo", "perform")
-        back = action.role if before == "proposed" and holder != action.role else ""
+        back = _role_before(connection, action) if before == "proposed" else ""
         return [_moved(connection, action, "proposed", by, remark or "taken back", back)]
     if action.channel == "device" and not action.terms.undo:
         raise Conflict("The play does not say how to take this command back; see to the device by hand.")
@@ -96,9 +96,14 @@ def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark:
 
 def elapse(connection: apsw.Connection, now: int, timer: Due) -> list[Transition]:
     """A timer of an action has run out: what follows, if it was not stopped meanwhile."""
+    action, state, _ = _found(connection, timer.action.id)
+    if timer.what == "expire" and state in ("accepted", "fired") and action.channel != "card":
+        return []  # it is being carried out, or fails
     if not timers.take(connection, timer):
         return []
-    action, state, _ = _found(connection, timer.action.id)
+    ends = timers.running(connection, action.id, "expire")
+    if timer.what == "fire" and ends is not None and timer.at < ends <= now:
+        return []  # nobody was there when it should have fired, and now its time is over
     terms = action.terms
     match timer.what, state:
         case "fire", "proposed":
@@ -172,6 +177,15 @@ def _found(connection: apsw.Connection, action_id: str) -> tuple[Action, State, 
     if row is None:
         raise Conflict(f"There is no action {action_id}; reload the list.")
     return read(Action, columns, row[2:]), row[0], row[1]
+
+
+def _role_before(connection: apsw.Connection, action: Action) -> str:
+    """The role that had an action before it was handed over last."""
+    row: Any = connection.execute(
+        "SELECT role FROM transitions WHERE action_id = ? AND role <> '' ORDER BY seq DESC LIMIT 1 OFFSET 1",
+        (action.id,),
+    ).fetchone()
+    return action.role if row is None else str(row[0])
 
 
 def _moved(

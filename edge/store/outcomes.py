@@ -96,6 +96,11 @@ def _last(connection: apsw.Connection, decisions: list[str]) -> list[Outcome]:
     return select(connection, Outcome, f"WHERE seq IN ({newest})", decisions)
 
 
+def _newest(connection: apsw.Connection, decision: Decision) -> Outcome | None:
+    told = select(connection, Outcome, "WHERE decision_id = ? ORDER BY seq DESC LIMIT 1", (decision.id,))
+    return next(iter(told), None)
+
+
 def _decision(connection: apsw.Connection, claim: Claim) -> Decision:
     if claim.decision_id:
         found = select(connection, Decision, "WHERE id = ?", (claim.decision_id,))

@@ -27,7 +27,7 @@ ROWS_PER_JOB = 1_000
 SLACK = 0.95  # down to which part of a budget room is made at once
 DAY_US = 86_400_000_000
 
-NEVER = "('gone', 'decision', 'action', 'transition', 'outcome', 'audit', 'auditentry', 'order', 'loss')"
+NEVER = "('gone', 'decision', 'action', 'transition', 'outcome', 'playchange', 'checkpoint', 'order', 'loss')"
 CLASSES = ("kind = 'audio'", f"lane = 'bulk' AND kind NOT IN {NEVER}", "kind = 'prediction'", "kind = 'event'")
 """Which rows that HQ does not have may go, the first first; the events that travel are calls and notes."""
 

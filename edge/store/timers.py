@@ -116,11 +116,12 @@ def grant(connection: apsw.Connection, now: int, grace_us: int) -> None:
 
 
 def due(connection: apsw.Connection, now: int, limit: int) -> list[Due]:
-    """The timers that have run out, what is to be carried out first, then the oldest."""
+    """The timers that have run out, what is to be carried out first, then the oldest; what fires at the last
+    moment fires."""
     columns = columns_of(Action)
     rows: Any = connection.execute(
         f"SELECT t.at, t.what, a.state, {', '.join('a.' + c for c in columns)} FROM timers t "
-        "JOIN actions a ON a.id = t.action_id WHERE t.at <= ? ORDER BY t.what <> 'perform', t.at LIMIT ?",
+        "JOIN actions a ON a.id = t.action_id WHERE t.at <= ? ORDER BY t.what <> 'perform', t.at, t.what = 'expire' LIMIT ?",
         (now, limit),
     )
     return [Due(row[0], row[1], read(Action, columns, row[3:]), row[2]) for row in rows]

@@ -8,6 +8,7 @@ import pytest
 
 from edge.site import Site, SiteSettings
 from edge.store.journal import Journal
+from tests.edge.acting import Acting, Clock
 
 
 @pytest.fixture
@@ -34,3 +35,18 @@ def journal(site: Site, empty_journal: Path) -> Iterator[Journal]:
     opened = Journal(site.journal)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Clocks that the test sets."""
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def acting(tmp_path: Path, empty_journal: Path, clock: Clock) -> Iterator[Acting]:
+    """A journal under these clocks, and what acts on it."""
+    shutil.copyfile(empty_journal, tmp_path / "journal.db")
+    opened = Acting(tmp_path, clock)
+    yield opened
+    opened.journal.close()

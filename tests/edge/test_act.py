@@ -15,7 +15,7 @@ from edge.errors import JournalError
 from edge.events import Action, now_us
 from edge.site import Site
 from edge.store.journal import Conclusions, Journal
-from tests.records import an_action
+from tests.records import AT, an_action
 
 MINUTE_US = 60_000_000
 
@@ -43,7 +43,7 @@ def hooks(site: Site) -> list[Path]:
 
 def test_an_action_fires_by_itself_when_its_countdown_has_ended_and_only_then(site: Site, journal: Journal) -> None:
     now = now_us()
-    ended = an_action(channel="webhook", at=now, fires_at=now - 1, due=now + MINUTE_US, payload={"template": "offer"})
+    ended = an_action(channel="webhook", at=now, fires_at=now, due=now + MINUTE_US, payload={"template": "offer"})
     running = an_action(channel="webhook", at=now, fires_at=now + MINUTE_US, due=now + MINUTE_US)
     waits = an_action(channel="webhook", at=now, due=now + MINUTE_US)
     propose(journal, ended, running, waits)
