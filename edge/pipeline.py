@@ -492,7 +492,8 @@ class Pipeline:
     def _told_in(self, notes: Sequence[Event]) -> tuple[list[Outcome], list[Refusal]]:
         """The outcomes that notes tell of, and what of it is about no decision."""
         connection = self._journal.readers.connection()
-        told: dict[str, Outcome] = {}
+        told: list[Outcome] = []
+        newest: dict[str, Outcome] = {}
         refusals = []
         for note in notes:
             assert isinstance(note.data, Note)
@@ -507,12 +508,13 @@ class Pipeline:
                     remark=note.id,
                 )
                 try:
-                    judged = outcomes.judge(connection, claim)
+                    judged = outcomes.judge(connection, claim, newest)
                 except Refused as refusal:
                     refusals.append(Refusal(source="notes", name=note.subject, reason=str(refusal)))
                 else:
-                    told.update((outcome.decision_id, outcome) for outcome in judged.new)
-        return list(told.values()), refusals
+                    told += judged.new
+                    newest |= {outcome.decision_id: outcome for outcome in judged.new}
+        return told, refusals
 
     # ---- the journal -----------------------------------------------------------------------------------------
 

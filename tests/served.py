@@ -13,7 +13,7 @@ from edge.decide.experiments import Experiments
 from edge.decide.playbook import Playbook
 from edge.health import Health, Readiness, Waiting
 from edge.orders import Orders
-from edge.site import SAMPLE, Site, SiteSettings
+from edge.site import Site, SiteSettings
 from edge.store.journal import Journal
 from edge.store.outcomes import told
 from edge.store.room import Room
@@ -56,8 +56,6 @@ def parts_of(
         playbook=lambda: plays,
         experiments=lambda: Experiments(told(journal.readers.connection())),
         room=room or Room(journal, folder.settings),
-        playbook=lambda: plays,
-        experiments=lambda: trials,
     )
 
 

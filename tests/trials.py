@@ -113,7 +113,7 @@ def measure(journal: Journal, past: int = 120) -> Measured:
         if number < past - 3:
             value = float(number % 3 > 0) if not held_out else float(number % 8 == 0)
             claim = Claim(value=value, at=now, by="Li Wei", source="http", decision_id=decision.id)
-            journal.tell(claim, {}).result()
+            journal.tell(claim).result()
         else:
             wanted = wanted or decision.id
     journal.change_play(

@@ -80,13 +80,14 @@ class Countdown:
                     carried_out.append(timer)
                 else:
                     written.append(put_off)
-            elif _fails(timer):
-                why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
-                written.append(self._journal.fail(timer, why))
             if time.monotonic() - since_s >= TOGETHER_S:
                 written += map(self._journal.carried_out, carried_out)
                 carried_out, since_s = [], time.monotonic()
-        return [*written, *map(self._journal.carried_out, carried_out)]
+        written += map(self._journal.carried_out, carried_out)
+        for timer in filter(_fails, due):  # only now: what was carried out at the last moment has not failed
+            why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
+            written.append(self._journal.fail(timer, why))
+        return written
 
     def _run(self) -> None:
         while self._running:

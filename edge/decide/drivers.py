@@ -50,7 +50,7 @@ def associations(seen: Sequence[Seen]) -> list[Association]:
         found.append(
             Association(
                 feature=feature,
-                difference=float(having.mean() - lacking.mean()),
+                difference=float(middle),
                 low=float(max(-1.0, middle - SURE_DEVIATIONS * spread)),
                 high=float(min(1.0, middle + SURE_DEVIATIONS * spread)),
                 having=len(having),

@@ -121,11 +121,9 @@ class Journal:
         self._recent = Recent()
         self.steady = Steady(self.readers.connection())
         self._writer = Writer(path, self._committed, self.metrics)
-        self.write(self._begin).result()
-
-    def _begin(self, connection: apsw.Connection) -> None:
-        audit.adopt(connection)
-        self.steady.keep(connection)  # what is timed from now on is timed by a clock that the next start knows
+        self.write(audit.adopt).result()
+        with contextlib.suppress(JournalError):  # a full disk: it is kept when there is room again
+            self.write(self.steady.keep).result()  # what is timed from now on is timed by a clock the next start knows
 
     # ---- waiting ---------------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ told too late                         kept, and not counted
 of a time before the decision         refused
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import apsw
@@ -45,8 +47,9 @@ class Judged(msgspec.Struct, frozen=True):
     new: tuple[Outcome, ...]
 
 
-def judge(connection: apsw.Connection, claim: Claim) -> Judged:
-    """What a claim says came of decisions.
+def judge(connection: apsw.Connection, claim: Claim, unwritten: Mapping[str, Outcome] = MappingProxyType({})) -> Judged:
+    """What a claim says came of decisions. `unwritten` is by decision what was told just now and is not in the journal
+    yet.
 
     Raises Refused when it is no outcome, and Unknown when it is about no decision.
     """
@@ -56,11 +59,14 @@ def judge(connection: apsw.Connection, claim: Claim) -> Judged:
     if claim.at < decision.at - CLOCK_US:
         raise Refused("at: this outcome is older than the decision it is said to come of; correct its time.")
     outcomes = {one.id: _outcome(one, claim) for one in (decision, *_encounter(connection, decision))}
-    known = {one.decision_id: one for one in _last(connection, list(outcomes))}
-    new = [one for of, one in outcomes.items() if of not in known or known[of].value != one.value]
-    told_before = known.get(decision.id)
-    same = told_before is not None and told_before.value == claim.value
-    return Judged(told_before if same and told_before is not None else outcomes[decision.id], tuple(new))
+    known = {one.decision_id: one for one in _last(connection, list(outcomes))} | dict(unwritten)
+    new = {of: one for of, one in outcomes.items() if of not in known or not _is_same(known[of], one)}
+    return Judged(new.get(decision.id) or known[decision.id], tuple(new.values()))
+
+
+def _is_same(known: Outcome, told: Outcome) -> bool:
+    """Whether it was told before. One that came too late and has its time corrected is told otherwise."""
+    return known.value == told.value and (not known.excluded or bool(told.excluded))
 
 
 def _outcome(decision: Decision, claim: Claim) -> Outcome:

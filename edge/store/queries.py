@@ -29,6 +29,7 @@ Kind = Literal["call", "reading", "note"]
 Titles = Mapping[str, Mapping[str, str]]
 
 OPEN = "a.state IN ('proposed', 'accepted', 'fired')"
+HANDED_OVER = ("proposed", "accepted")
 HOUR_US = 3_600_000_000
 READINGS_READ = 50_000  # of a device's readings in a range; beyond that they are sampled evenly
 
@@ -244,8 +245,8 @@ def _card(row: Any, wall: Wall) -> Card:
         sheet=terms.sheet,
         text=payload.get("text", ""),
         to=payload.get("to", ""),
-        hand_over=terms.hand_over if terms.hand_over != role else "",
-        undo_until=None if undo is None else undo + wall.shift,
+        hand_over=terms.hand_over if channel == "card" and state in HANDED_OVER and terms.hand_over != role else "",
+        undo_until=None if undo is None or (channel == "device" and not terms.undo) else undo + wall.shift,
         asked=asked,
         goal=goal,
     )

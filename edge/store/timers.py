@@ -121,7 +121,8 @@ def due(connection: apsw.Connection, now: int, limit: int) -> list[Due]:
     columns = columns_of(Action)
     rows: Any = connection.execute(
         f"SELECT t.at, t.what, a.state, {', '.join('a.' + c for c in columns)} FROM timers t "
-        "JOIN actions a ON a.id = t.action_id WHERE t.at <= ? ORDER BY t.what <> 'perform', t.at, t.what = 'expire' LIMIT ?",
+        "JOIN actions a ON a.id = t.action_id WHERE t.at <= ? "
+        "ORDER BY t.what <> 'perform', t.at, t.what = 'expire' LIMIT ?",
         (now, limit),
     )
     return [Due(row[0], row[1], read(Action, columns, row[3:]), row[2]) for row in rows]

@@ -8,9 +8,10 @@ import msgspec
 
 from edge.events import Arm, Chain, SpokenEvidence, State
 from edge.store.outcomes import DAY_US
-from edge.store.queries import EVIDENCE, Titles
+from edge.store.queries import EVIDENCE, OPEN, Titles
 
 EARLIER_US = 30 * DAY_US
+STILL_OPEN: tuple[State, ...] = ("proposed", "accepted", "fired")
 
 
 class OutcomeRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,8 +107,9 @@ def wanted(connection: apsw.Connection, titles: Titles, now: int, limit: int) ->
         "WHERE d.goal <> '' AND d.outcome_until >= ? AND d.deadline <= ? AND d.arm <> 'paused' "
         "AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.decision_id = d.id) "
         "AND NOT EXISTS (SELECT 1 FROM decisions n WHERE n.subject = d.subject AND n.goal = d.goal AND n.seq > d.seq) "
-        "AND (d.arm = 'control' OR EXISTS (SELECT 1 FROM actions a WHERE a.decision_id = d.id "
-        "AND a.state <> 'withdrawn')) ORDER BY d.at LIMIT ?",
+        # Whose steps were all left out has no action, and is asked about like the others.
+        "AND (NOT EXISTS (SELECT 1 FROM actions a WHERE a.decision_id = d.id) OR EXISTS (SELECT 1 FROM actions a "
+        "WHERE a.decision_id = d.id AND a.state <> 'withdrawn')) ORDER BY d.at LIMIT ?",
         (now, now, limit),
     )
     return [
@@ -193,7 +195,8 @@ def chains(connection: apsw.Connection, limit: int) -> list[ChainRow]:
     """The newest chain of each subject and goal of which a step is still open, newest first."""
     rows: Any = connection.execute(
         "SELECT d.id, d.subject, d.at, d.chain, max(d.seq) FROM decisions d WHERE d.goal <> '' AND d.chain <> 'null' "
-        "AND EXISTS (SELECT 1 FROM actions a WHERE a.decision_id = d.id AND a.state IN ('proposed', 'accepted')) "
+        "AND EXISTS (SELECT 1 FROM decisions b JOIN actions a ON a.decision_id = b.id WHERE b.subject = d.subject "
+        f"AND b.goal = d.goal AND {OPEN}) "
         "GROUP BY d.subject, d.goal ORDER BY d.seq DESC LIMIT ?",
         (limit,),
     ).fetchall()
@@ -217,7 +220,7 @@ def chains(connection: apsw.Connection, limit: int) -> list[ChainRow]:
                 steps=_steps(connection, chain),
             )
         )
-    return [row for row in found if row.steps]
+    return [row for row in found if any(step.state in STILL_OPEN for step in row.steps)]
 
 
 def _steps(connection: apsw.Connection, chain: Chain) -> tuple[ChainStep, ...]:

@@ -15,7 +15,7 @@ from edge.errors import JournalError
 from edge.events import Action, now_us
 from edge.site import Site
 from edge.store.journal import Conclusions, Journal
-from tests.records import AT, an_action
+from tests.records import an_action
 
 MINUTE_US = 60_000_000
 

@@ -16,7 +16,6 @@ from edge.orders import Orders
 from edge.site import SAMPLE, Site, SiteSettings, make_site, read_site
 from edge.store import queries
 from edge.store.journal import Journal, Offer
-from edge.store.queries import Wall
 from edge.store.room import Room
 from models.archive import pack_up
 from models.pack import MANIFEST, manifest_text, read_pack
