@@ -49,9 +49,9 @@ def best_chain(
     free_in: Mapping[str, float] = {},
     worth: float = 0.0,
 ) -> Best:
-    """The steps that raise the probability `before` (0 to 1) of the goal most; none when none helps. `free_in` is in how
-    many minutes a role can begin (absent: now). With `worth`, what reaching the goal is worth in the unit of the costs,
-    the chance that a step adds has to be worth its cost.
+    """The steps that raise the probability `before` (0 to 1) of the goal most; none when none helps. `free_in` is in
+    how many minutes a role can begin (absent: now). With `worth`, what reaching the goal is worth in the unit of the
+    costs, the chance that a step adds has to be worth its cost.
 
     The bounds take each step at its worst, or at its best: they are wider than they would have to be.
     """
