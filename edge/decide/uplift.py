@@ -94,9 +94,9 @@ class Always:
         points = self._bettor.points
         first, end = int(above.sum()), len(points) - int(below.sum())  # who is above a point is above all before it
         if first:
-            self.low = float(points[first - 1])
+            self.low = max(self.low, float(points[first - 1]))
         if end < len(points):
-            self.high = float(points[end])
+            self.high = min(self.high, float(points[end]))
         if (first or end < len(points)) and first < end:
             self._bettor.keep(first, end)
 
