@@ -29,6 +29,7 @@ BETS = (0.8, 0.4, 0.2, 0.1, 0.05, 0.025)
 tens of thousands."""
 STEPS = 2_000
 """The bounds of an effect are told to 1/1000."""
+DECIMALS = 9
 LEAST_STAKE = 1e-9
 RIDGE = 1.0
 GROWN = 1.1  # growth of an arm after which it is learnt anew what is foreseen
@@ -84,7 +85,7 @@ class Always:
     `sure` and never widen."""
 
     def __init__(self, least: float, most: float, sure: float = SURE, steps: int = STEPS) -> None:
-        self._bettor = Bettor(np.linspace(least, most, steps + 1), sure=sure)
+        self._bettor = Bettor(np.linspace(least, most, steps + 1).round(DECIMALS), sure=sure)
         self.low, self.high = least, most
 
     def add(self, number: float, least: float, most: float) -> None:
@@ -93,9 +94,9 @@ class Always:
         points = self._bettor.points
         first, end = int(above.sum()), len(points) - int(below.sum())  # who is above a point is above all before it
         if first:
-            self.low = float(points[first - 1])
+            self.low = max(self.low, float(points[first - 1]))
         if end < len(points):
-            self.high = float(points[end])
+            self.high = min(self.high, float(points[end]))
         if (first or end < len(points)) and first < end:
             self._bettor.keep(first, end)
 

@@ -78,7 +78,7 @@ def test_help_names_what_takes_minutes(option: str) -> None:
     [
         (lambda: chains.measure_size(8, 3, 6), ["p50", "p99", "sets looked at"]),
         (lambda: chains.measure_size(300, 5, 2), ["p50", "p99", "sets looked at"]),
-        (lambda: countdowns.measure_ended(60), ["done", "the last is late by"]),
+        (lambda: countdowns.measure_ended(60), ["done", "the last is late by", "commits"]),
         (lambda: iter([countdowns.measure_running(60)]), ["a look"]),
         (lambda: audit.measure_entries(300), ["verified in", "entries"]),
         (lambda: decisions.measure_open(12, 5), ["p50", "p99"]),
@@ -97,6 +97,11 @@ def test_what_happens_to_actions_is_measured(figures: Measure, metrics: list[str
     measured = list(figures())
     assert [one.metric for one in measured] == metrics
     assert all(one.value >= 0 for one in measured)
+
+
+def test_what_is_carried_out_together_is_written_together() -> None:
+    (commits,) = [one.value for one in countdowns.measure_ended(200) if one.metric == "commits"]
+    assert commits < 100
 
 
 def test_all_experiments_at_once_come_to_what_the_product_comes_to_one_by_one() -> None:

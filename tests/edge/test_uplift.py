@@ -78,6 +78,16 @@ def test_bounds_of_numbers_that_do_not_vary_close_in_on_them() -> None:
     assert always.high - always.low < 0.03
 
 
+def test_bounds_do_not_widen_even_when_numbers_refute_every_mean() -> None:
+    always = Always(-1.0, 1.0)
+    for number in [1.0] * 100 + [-1.0] * 200:
+        low, high = always.low, always.high
+        always.add(number, -1.0, 1.0)
+        assert low <= always.low
+        assert always.high <= high
+    assert always.low <= always.high < always.low + 0.01
+
+
 def an_experiment(effect: float, count: int, seed: int, share: float = 0.3) -> Uplift:
     draw = np.random.default_rng(seed)
     uplift = Uplift(share)
