@@ -9,8 +9,10 @@ const GIVEN_UP = new Set(["declined", "expired", "withdrawn", "failed", "undone"
 
 const current = () => state.chains.filter((chain) => chain.until > gatewayNow());
 
-/** The chain that was found when a play was called; undefined: there is none, or its time is over. */
-export const chainFor = (decisionId) => current().find((chain) => chain.decision_id === decisionId);
+/** The chain that begins with a step of a play that was called; undefined: there is none, or its time is over. */
+export const chainFor = (decisionId) => current().find((chain) => homeOf(chain) === decisionId);
+
+const homeOf = (chain) => state.cards.get(chain.steps[0].card_id)?.decision_id ?? chain.decision_id;
 
 /** By card its place in the chain that it belongs to. */
 export function placesInChains() {
