@@ -1,5 +1,7 @@
 """Countdowns run by a clock that nobody can set: nothing fires early, or is held back, whatever happens to the time."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.edge.acting import DAY_S, HOUR_S, Acting, Clock
@@ -75,13 +77,14 @@ def test_a_reboot_that_lost_the_clock_goes_on_as_if_no_time_had_passed(acting: A
 
 def test_the_steady_clock_never_goes_back(acting: Acting, clock: Clock) -> None:
     seen = [acting.journal.steady.now()]
-    for happens in (
+    happenings: list[Callable[[], None]] = [
         lambda: clock.passes(5),
         lambda: clock.is_set(-HOUR_S),
         lambda: clock.reboots(wall=0),
         lambda: clock.reboots(off_s=10 * DAY_S),
         lambda: clock.is_set(-DAY_S),
-    ):
+    ]
+    for happens in happenings:
         acting.journal.write(acting.journal.steady.keep).result()
         happens()
         acting.reopen()
