@@ -61,26 +61,42 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 def append(connection: apsw.Connection, records: Iterable[Record]) -> None:
     """Enter new records, in the transaction that writes them. What is of no kind that is audited is left out."""
-    entered = [record for record in records if isinstance(record, AUDITED)]
-    if not entered:
-        return
-    seq, before = _end(connection)
-    rows = []
-    for record in entered:
-        seq += 1
-        content = _digest(values_of(record))
-        entry = Entry(seq, now_us(), kind_of(record), record.id, str(getattr(record, "by", GATEWAY)), content)
-        before = _linked(before, entry)
-        rows.append((*msgspec.structs.astuple(entry), before))
-    connection.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    _enter(
+        connection,
+        [
+            (kind_of(record), record.id, str(getattr(record, "by", GATEWAY)), _digest(values_of(record)))
+            for record in records
+            if isinstance(record, AUDITED)
+        ],
+    )
 
 
 def adopt(connection: apsw.Connection) -> None:
-    """Enter the records of a journal that was kept before there was an audit."""
+    """Enter the records of a journal that was kept before there was an audit, as they stand in their columns."""
     if _end(connection)[0]:
         return
     for kind in AUDITED:
-        append(connection, select(connection, kind, "ORDER BY seq"))
+        columns = columns_of(kind)
+        by = columns.index("by") if "by" in columns else None
+        rows: Any = connection.execute(f"SELECT {', '.join(columns)} FROM {TABLES[kind]} ORDER BY seq").fetchall()
+        place = columns.index("id")
+        _enter(
+            connection,
+            [(kind.__name__.lower(), row[place], GATEWAY if by is None else row[by], _digest(row)) for row in rows],
+        )
+
+
+def _enter(connection: apsw.Connection, entered: Sequence[tuple[str, str, str, bytes]]) -> None:
+    """Add entries to the chain: kind, id, who did it, and the SHA-256 of each record."""
+    if not entered:
+        return
+    last, before = _end(connection)
+    rows = []
+    for seq, (kind, ref, by, content) in enumerate(entered, last + 1):
+        entry = Entry(seq, now_us(), kind, ref, by, content)
+        before = _linked(before, entry)
+        rows.append((*msgspec.structs.astuple(entry), before))
+    connection.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def checkpoint(connection: apsw.Connection, key: Ed25519PrivateKey) -> Checkpoint | None:
