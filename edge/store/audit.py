@@ -189,14 +189,20 @@ class _Walk:
         for kind, records in self._records.items():
             for record_id, _ in records:
                 return Misfit(seq=self.entries + 1, kind=kind, ref=record_id, why="it was never entered")
-        row: Any = self._connection.execute(
-            "SELECT a.id, (SELECT max(e.seq) FROM audit e WHERE e.ref = a.id) FROM actions a WHERE a.state <> coalesce("
-            "(SELECT t.state FROM transitions t WHERE t.action_id "
-            "= a.id ORDER BY t.seq DESC LIMIT 1), 'proposed') LIMIT 1"
-        ).fetchone()
-        if row is None:
-            return None
-        return Misfit(seq=row[1] or 0, kind="action", ref=row[0], why="its state is not the one of its last move")
+        for why, differs in (
+            (
+                "its state is not the one of its last move",
+                f"a.state <> coalesce({_LAST.format('state', '')}, 'proposed')",
+            ),
+            ("its role is not the one that it was given last", f"a.holder IS NOT {_LAST.format('role', _GIVEN)}"),
+        ):
+            entered = "(SELECT max(e.seq) FROM audit e WHERE e.ref = a.id)"
+            row: Any = self._connection.execute(
+                f"SELECT a.id, {entered} FROM actions a WHERE {differs} LIMIT 1"
+            ).fetchone()
+            if row is not None:
+                return Misfit(seq=row[1] or 0, kind="action", ref=row[0], why=why)
+        return None
 
 
 def _records(connection: apsw.Connection, kind: type[Record]) -> Iterator[tuple[str, bytes]]:
