@@ -6,13 +6,13 @@ Performing the same action twice does no harm: the file has the action's id for 
 that a device can tell a repeat.
 """
 
-import os
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from edge.events import Action
+from edge.store.placing import put_in_place
 
 
 class CommandsDevices(Protocol):
@@ -67,8 +67,5 @@ class Channels:
 
 def _write(path: Path, action: Action) -> None:
     unfinished = path.with_name(f".{path.stem}.part")
-    with unfinished.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(action)))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(action)))
+    put_in_place(unfinished, path)
