@@ -1,5 +1,5 @@
-"""What hold-outs show: who is left alone, that a play which harms pauses itself, and that only what was drawn is said to
-move anything."""
+"""What hold-outs show: who is left alone, that a play which harms pauses itself, and that only what was drawn is said
+to move anything."""
 
 from pathlib import Path
 
@@ -177,7 +177,7 @@ def test_a_chain_says_unproven_until_the_sites_own_hold_outs_show_it(tmp_path: P
         before = [one.chain for one in tried.worried(MINES).values() if not one.trials[0].held_out]
         assert before[0] is not None
         assert before[0].unproven == before[0].steps[:1] != ()
-        assert 0.5 < before[0].low <= before[0].after <= before[0].high or before[0].low <= before[0].after
+        assert before[0].low <= before[0].after <= before[0].high
         for decision in tried.decisions():
             if decision.play == "budget":
                 tried.tell(decision, 0.0 if decision.trials[0].held_out else 1.0)
@@ -203,7 +203,7 @@ def test_what_only_goes_along_is_never_said_to_have_moved_anything(tried: Tried)
         ).fetchall()
         for (action_id,) in rows if number % 2 else []:
             for state in ("accepted", "done"):
-                tried.journal.move(str(action_id), state, "Lin").result()  # type: ignore[arg-type]
+                tried.journal.move(str(action_id), state, "Lin").result()
         tried.tell(decision, 1.0 if rows and number % 2 else 0.5)
     tried.pipeline.drain()
     assert [one for one in told.features(connection, "closed") if one.done]
