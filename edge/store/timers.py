@@ -1,5 +1,6 @@
-"""What is to happen to an action by itself, and when: rows that are written and deleted in the transaction of what they
-belong to, so that nothing happens twice, or is forgotten, whenever the gateway is killed. Times are of the steady clock.
+"""What is to happen to an action by itself, and when: rows that are written and deleted in the transaction of what
+they belong to, so that nothing happens twice, or is forgotten, whenever the gateway is killed. Times are of the steady
+clock.
 
     ask        nobody answered: ask again
     escalate   nobody answered: hand it to another role
@@ -103,8 +104,8 @@ def put_off(connection: apsw.Connection, timer: Due, at: int) -> None:
 def grant(connection: apsw.Connection, now: int, grace_us: int) -> None:
     """After a start: let nothing fire before people had `grace_us`, or the whole of its countdown, to answer."""
     rows: list[Any] = connection.execute(
-        "SELECT t.at, t.action_id, max(0, min(?, a.fires_at - a.at)) FROM timers t JOIN actions a ON a.id = t.action_id "
-        "WHERE t.what = 'fire' AND t.at < ?",
+        "SELECT t.at, t.action_id, max(0, min(?, a.fires_at - a.at)) FROM timers t "
+        "JOIN actions a ON a.id = t.action_id WHERE t.what = 'fire' AND t.at < ?",
         (grace_us, now + grace_us),
     ).fetchall()
     connection.executemany(
@@ -119,7 +120,8 @@ def due(connection: apsw.Connection, now: int, limit: int) -> list[Due]:
     columns = columns_of(Action)
     rows: Any = connection.execute(
         f"SELECT t.at, t.what, a.state, {', '.join('a.' + c for c in columns)} FROM timers t "
-        "JOIN actions a ON a.id = t.action_id WHERE t.at <= ? ORDER BY t.what <> 'perform', t.at, t.what = 'expire' LIMIT ?",
+        "JOIN actions a ON a.id = t.action_id WHERE t.at <= ? "
+        "ORDER BY t.what <> 'perform', t.at, t.what = 'expire' LIMIT ?",
         (now, limit),
     )
     return [Due(row[0], row[1], read(Action, columns, row[3:]), row[2]) for row in rows]
