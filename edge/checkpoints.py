@@ -1,6 +1,7 @@
 """Signs the audit chain: with a key of the site's own, made when there is none yet, whose public half goes to HQ with
 each checkpoint."""
 
+import math
 import os
 import time
 from pathlib import Path
@@ -18,17 +19,19 @@ SIGNED_EVERY_S = 3_600.0
 
 
 class Checkpoints:
-    """Signs what was entered since the last checkpoint: after so many entries, after an hour, and at the end."""
+    """Signs what was entered since the site's last checkpoint: at the start, after so many entries, after an hour, and
+    at the end."""
 
     def __init__(self, journal: Journal, key: Path) -> None:
         """Raises SettingsError when the key cannot be read or made."""
         self._journal = journal
         self._key = audit_key(key)
-        self._signed_s = time.monotonic()
+        self._public = self._key.public_key().public_bytes_raw().hex()
+        self._signed_s = -math.inf
 
     def step(self) -> None:
         """Sign if it is time to. Raises JournalError."""
-        waiting = audit.unsigned(self._journal.readers.connection())
+        waiting = audit.unsigned(self._journal.readers.connection(), self._public)
         if waiting >= MOST_UNSIGNED or (waiting and time.monotonic() - self._signed_s >= SIGNED_EVERY_S):
             self.sign()
 

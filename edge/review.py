@@ -39,6 +39,8 @@ def verify(site: Path, key: str, as_json: bool) -> None:
     elif verified.misfit is None:
         signed = f"{verified.checkpoints} checkpoints signed by {verified.key[:16]}…" if verified.key else "none signed"
         click.echo(f"{verified.entries} entries fit, {signed}.")
+        for earlier in verified.earlier_keys:
+            click.echo(f"Those before are by {earlier}: of a box whose place this one took, if HQ knows that key.")
     else:
         misfit = verified.misfit
         click.echo(f"Entry {misfit.seq} ({misfit.kind} {misfit.ref}) does not fit: {misfit.why}.")

@@ -7,6 +7,8 @@ _WORDS = {
     "yes": 1.0,
     "won": 1.0,
     "是": 1.0,
+    "是的": 1.0,
+    "成功": 1.0,
     "成": 1.0,
     "成了": 1.0,
     "有用": 1.0,
@@ -14,12 +16,19 @@ _WORDS = {
     "lost": 0.0,
     "否": 0.0,
     "没成": 0.0,
+    "没成功": 0.0,
     "不成": 0.0,
     "没用": 0.0,
 }
+# Chinese is written without spaces, so its words may follow the name at once. A word that goes on is another word: 成本
+# is no 成.
+_CHINESE, _LATIN = (
+    "|".join(sorted((word for word in _WORDS if word.isascii() == latin), key=len, reverse=True))
+    for latin in (False, True)
+)
 _CLAIM = re.compile(
-    r"#(?P<play>[\w-]+)[ \t:：,，]*(?:(?P<percent>\d{1,3}) ?%|(?P<share>[01](?:\.\d{1,6})?)(?![\w.%])|"
-    rf"(?P<word>{'|'.join(sorted(_WORDS, key=len, reverse=True))})(?![A-Za-z]))",
+    r"#(?P<play>[\w-]+?)(?:[ \t:：,，]+(?:(?P<percent>\d{1,3}) ?%|(?P<share>[01](?:\.\d{1,6})?)(?![\w.%])|"
+    rf"(?P<word>{_LATIN}|{_CHINESE})(?!\w))|(?P<joined>{_CHINESE})(?!\w))",
     re.IGNORECASE,
 )
 
@@ -40,7 +49,7 @@ def outcomes_in(text: str) -> list[Said]:
         elif match["share"] is not None:
             value = float(match["share"])
         else:
-            value = _WORDS[match["word"].casefold()]
+            value = _WORDS[(match["word"] or match["joined"]).casefold()]
         if value <= 1:
             found.append(Said(match["play"], value))
     return found

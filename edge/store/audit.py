@@ -8,7 +8,7 @@ to the journal can also write the whole chain anew, but not the signatures, and 
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
@@ -47,12 +47,13 @@ class Misfit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """How many entries and checkpoints were gone through; the key that signed the last one ('': none); what does not
-    fit."""
+    """How many entries and checkpoints were gone through; the key that signed the last one ('': none), and the earlier
+    ones, of the boxes whose place this one took; what does not fit."""
 
     entries: int
     checkpoints: int
     key: str
+    earlier_keys: tuple[str, ...]
     misfit: Misfit | None
 
 
@@ -100,24 +101,26 @@ def _enter(connection: apsw.Connection, entered: Sequence[tuple[str, str, str, b
 
 
 def checkpoint(connection: apsw.Connection, key: Ed25519PrivateKey) -> Checkpoint | None:
-    """The site's signature over the last entry; None: that one is signed already, or there is none."""
+    """The site's signature over the last entry; None: it signed that one already, or there is none."""
     seq, last = _end(connection)
-    row: Any = connection.execute("SELECT coalesce(max(entry), 0) FROM checkpoints").fetchone()
-    if seq <= row[0]:
+    public = key.public_key().public_bytes_raw().hex()
+    row: Any = connection.execute("SELECT entry, key FROM checkpoints ORDER BY seq DESC LIMIT 1").fetchone()
+    if seq == 0 or row == (seq, public):
         return None
     return Checkpoint(
         at=now_us(),
         entry=seq,
         hash=last.hex(),
-        key=key.public_key().public_bytes_raw().hex(),
+        key=public,
         signature=key.sign(_signed(seq, last)).hex(),
     )
 
 
-def unsigned(connection: apsw.Connection) -> int:
-    """How many entries came after the last checkpoint."""
-    row: Any = connection.execute("SELECT coalesce(max(entry), 0) FROM checkpoints").fetchone()
-    return _end(connection)[0] - int(row[0])
+def unsigned(connection: apsw.Connection, key: str) -> int:
+    """How many entries came after the last checkpoint; all of them, where that is by another key than this one
+    (Ed25519, public, in hexadecimal)."""
+    row: Any = connection.execute("SELECT entry, key FROM checkpoints ORDER BY seq DESC LIMIT 1").fetchone()
+    return _end(connection)[0] - (int(row[0]) if row is not None and row[1] == key else 0)
 
 
 # ---- verifying -------------------------------------------------------------------------------------------------------
@@ -125,8 +128,8 @@ def unsigned(connection: apsw.Connection) -> int:
 
 def verify(connection: apsw.Connection, key: str) -> Verified:
     """Go through the whole chain: whether each entry follows from the one before it, whether the records are what was
-    entered, and whether `key` (the site's Ed25519 public key in hexadecimal, '': whatever key the first has) signed the
-    checkpoints."""
+    entered, and whether `key` (the site's Ed25519 public key in hexadecimal, '': whatever key the last has) signed the
+    checkpoints. Those before its first may be by other keys: what they signed, it has signed again."""
     connection.execute("BEGIN")  # all of it as it is at one moment, while others go on writing
     try:
         return _verify(connection, key)
@@ -135,18 +138,36 @@ def verify(connection: apsw.Connection, key: str) -> Verified:
 
 
 def _verify(connection: apsw.Connection, key: str) -> Verified:
-    signed = {one.entry: one for one in select(connection, Checkpoint, "ORDER BY seq")}
-    walk = _Walk(connection, signed, key or next((one.key for one in signed.values()), ""))
+    checkpoints = select(connection, Checkpoint, "ORDER BY seq")
+    key = key or (checkpoints[-1].key if checkpoints else "")
+    first = next((place for place, one in enumerate(checkpoints) if one.key == key), 0)
+    earlier = tuple(dict.fromkeys(one.key for one in checkpoints[:first]))
+    signed: dict[int, list[_Signed]] = {}
+    for place, one in enumerate(checkpoints):
+        signed.setdefault(one.entry, []).append(_Signed(one, one.key if place < first else key))
+    walk = _Walk(connection, signed)
     misfit = walk.first_misfit()
-    return Verified(entries=walk.entries, checkpoints=walk.checkpoints, key=walk.key if signed else "", misfit=misfit)
+    return Verified(
+        entries=walk.entries,
+        checkpoints=walk.checkpoints,
+        key=key if checkpoints else "",
+        earlier_keys=earlier,
+        misfit=misfit,
+    )
+
+
+class _Signed(NamedTuple):
+    """A checkpoint, and by whose key it has to be."""
+
+    checkpoint: Checkpoint
+    key: str
 
 
 class _Walk:
-    def __init__(self, connection: apsw.Connection, signed: dict[int, Checkpoint], key: str) -> None:
+    def __init__(self, connection: apsw.Connection, signed: dict[int, list[_Signed]]) -> None:
         self._connection = connection
         self._signed = signed
         self._records = {kind: _records(connection, record) for kind, record in _KINDS.items()}
-        self.key = key
         self.entries = self.checkpoints = 0
 
     def first_misfit(self) -> Misfit | None:
@@ -173,9 +194,9 @@ class _Walk:
             return "its record is missing"
         if content != entry.content:
             return "its record was changed"
-        if (signature := self._signed.get(entry.seq)) is not None:
+        for signed in self._signed.get(entry.seq, ()):
             self.checkpoints += 1
-            if not _is_signed(signature, entry.seq, kept, self.key):
+            if not _is_signed(signed.checkpoint, entry.seq, kept, signed.key):
                 return "its signature is not the site's"
         return ""
 
@@ -183,9 +204,8 @@ class _Walk:
         """What is there beside the chain."""
         last = max(self._signed, default=0)
         if last > self.entries:
-            return Misfit(
-                seq=last, kind="checkpoint", ref=self._signed[last].id, why="the entries up to it are missing"
-            )
+            ref = self._signed[last][0].checkpoint.id
+            return Misfit(seq=last, kind="checkpoint", ref=ref, why="the entries up to it are missing")
         for kind, records in self._records.items():
             for record_id, _ in records:
                 return Misfit(seq=self.entries + 1, kind=kind, ref=record_id, why="it was never entered")

@@ -119,7 +119,12 @@ def elapse(connection: apsw.Connection, now: int, timer: Due) -> list[Transition
 
 def carried_out(connection: apsw.Connection, now: int, timer: Due) -> list[Transition]:
     """An action was carried out on its channel, or taken back there."""
-    if not timers.take(connection, timer) or timer.what == "take_back":
+    if not timers.take(connection, timer):
+        _, state, _ = _found(connection, timer.action.id)
+        if state == "declined":  # while it was carried out
+            timers.start(connection, timer.action, [("take_back", now)])
+        return []
+    if timer.what == "take_back":
         return []
     return move(connection, now, timer.action.id, "done", GATEWAY)
 

@@ -1,5 +1,5 @@
-"""What is to happen to an action by itself, and when: rows that are written and deleted in the transaction of what they
-belong to, so that nothing happens twice, or is forgotten, whenever the gateway is killed. Times are of the steady
+"""What is to happen to an action by itself, and when: rows that are written and deleted in the transaction of what
+they belong to, so that nothing happens twice, or is forgotten, whenever the gateway is killed. Times are of the steady
 clock.
 
     ask        nobody answered: ask again
@@ -104,13 +104,12 @@ def put_off(connection: apsw.Connection, timer: Due, at: int) -> None:
 def grant(connection: apsw.Connection, now: int, grace_us: int) -> None:
     """After a start: let nothing fire before people had `grace_us`, or the whole of its countdown, to answer."""
     rows: list[Any] = connection.execute(
-        "SELECT t.at, t.action_id, max(0, min(?, a.fires_at - "
-        "a.at)) FROM timers t JOIN actions a ON a.id = t.action_id "
-        "WHERE t.what = 'fire' AND t.at < ?",
+        "SELECT t.at, t.action_id, max(0, min(?, a.fires_at - a.at)) FROM timers t "
+        "JOIN actions a ON a.id = t.action_id WHERE t.what = 'fire' AND t.at < ?",
         (grace_us, now + grace_us),
     ).fetchall()
-    connection.executemany(
-        "UPDATE timers SET at = max(at, ?) WHERE at = ? AND action_id = ? AND what = 'fire'",
+    connection.executemany(  # what fires at its deadline has until then
+        "UPDATE OR REPLACE timers SET at = max(at, ?) WHERE at >= ? AND action_id = ? AND what IN ('fire', 'expire')",
         [(now + length, at, action_id) for at, action_id, length in rows],
     )
 

@@ -14,10 +14,9 @@ from edge.store import queries
 from edge.store.cases import Case, cases_like
 from edge.store.queries import Card
 from edge.web.guard import POST_PROBLEMS, only_json
-from edge.web.parts import Parts, WebParts
+from edge.web.parts import Parts, Person, WebParts
 from edge.web.problems import says
 
-Person = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S", description="Who does it.")]
 MOVE_PROBLEMS = POST_PROBLEMS | says(_404="There is no such card.", _409="Its state does not allow this any more.")
 
 

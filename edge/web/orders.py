@@ -14,14 +14,10 @@ from edge.orders import Line, OrderView
 from edge.store.comparisons import Comparison
 from edge.web.guard import POST_PROBLEMS, only_bytes, only_json
 from edge.web.notes import FULL
-from edge.web.parts import Parts, WebParts
+from edge.web.parts import Parts, Person, WebParts
 from edge.web.problems import says
 from models.archive import MOST_BYTES
 
-Person = Annotated[
-    str,
-    msgspec.Meta(min_length=1, max_length=200, pattern=r"^(?!\s*(?:hq|gateway)\s*$).*\S", description="Who says so."),
-]
 ANSWER_PROBLEMS = POST_PROBLEMS | says(_404="There is no such order.", _409="Its state does not allow this any more.")
 
 

@@ -15,7 +15,7 @@ from edge.store import told
 from edge.store.outcomes import Claim
 from edge.store.told import OutcomeRow, Wanted
 from edge.web.guard import POST_PROBLEMS, only_json
-from edge.web.parts import Parts
+from edge.web.parts import Parts, Person
 from edge.web.problems import says
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
@@ -26,7 +26,7 @@ class NewOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     newest of a play about a subject. `at` is when it was so (microseconds since the epoch; None: now)."""
 
     value: Annotated[float, msgspec.Meta(ge=0, le=1)]
-    by: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S")]
+    by: Person
     decision_id: Name = ""
     subject: Name = ""
     play: Name = ""

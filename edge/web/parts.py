@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from litestar.di import NamedDependency
 
 from edge.decide.experiments import Experiments
@@ -55,3 +57,8 @@ class WebParts:
 
 
 Parts = NamedDependency[WebParts]
+Person = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=200, pattern=r"^(?!\s*(?:hq|gateway)\s*$).*\S", description="Who says so."),
+]
+"""A person's name; that of no machine."""

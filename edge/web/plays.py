@@ -18,13 +18,9 @@ from edge.events import Arm, PlayChange, PlayState, now_us
 from edge.store import plays, told
 from edge.store.told import ChainRow
 from edge.web.guard import POST_PROBLEMS, only_json
-from edge.web.parts import Parts, WebParts
+from edge.web.parts import Parts, Person, WebParts
 from edge.web.problems import says
 
-Person = Annotated[
-    str,
-    msgspec.Meta(min_length=1, max_length=200, pattern=r"^(?!\s*(?:hq|gateway)\s*$).*\S", description="Who says so."),
-]
 CHANGE_PROBLEMS = POST_PROBLEMS | says(_404="There is no such play.", _409="It is so already.")
 
 

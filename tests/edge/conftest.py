@@ -9,6 +9,7 @@ import pytest
 from edge.site import Site, SiteSettings
 from edge.store.journal import Journal
 from tests.edge.acting import Acting, Clock
+from tests.edge.tried import Tried, a_site
 
 
 @pytest.fixture
@@ -50,3 +51,11 @@ def acting(tmp_path: Path, empty_journal: Path, clock: Clock) -> Iterator[Acting
     opened = Acting(tmp_path, clock)
     yield opened
     opened.journal.close()
+
+
+@pytest.fixture
+def tried(tmp_path: Path) -> Iterator[Tried]:
+    """A site that leaves half of those who worry about the budget alone."""
+    opened = Tried(a_site(tmp_path / "tried"))
+    yield opened
+    opened.close()

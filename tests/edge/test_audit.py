@@ -245,9 +245,9 @@ def test_a_signature_of_another_key_is_none(whole: bytes) -> None:
 
 def test_nothing_is_signed_twice(whole: bytes) -> None:
     connection = opened(whole)
-    assert audit.unsigned(connection) == 2
+    assert audit.unsigned(connection, PUBLIC) == 2
     signs(connection)
-    assert audit.unsigned(connection) == 0
+    assert audit.unsigned(connection, PUBLIC) == 0
     assert audit.checkpoint(connection, KEY) is None
 
 
