@@ -27,7 +27,8 @@ from edge.web.app import create_app
 from edge.web.server import Server
 from tests.records import an_action
 from tests.served import parts_of
-from tui.app import Lines, Terminal
+from tui.app import Terminal
+from tui.lines import Lines
 from tui.words import Language
 
 MINUTE_US = 60_000_000
