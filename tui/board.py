@@ -12,8 +12,8 @@ BECOMES: dict[Answer, str] = {"accept": "accepted", "decline": "declined", "done
 
 
 class News(NamedTuple):
-    """A card that asks for an answer, and why the rep is called to it: it is new, it is asked for again, or another role
-    has it now."""
+    """A card that asks for an answer, and why the rep is called to it: it is new, it is asked for again, or another
+    role has it now."""
 
     why: Literal["new_card", "asked_again", "passed_on"]
     card: Card

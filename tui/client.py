@@ -135,8 +135,8 @@ class ChainStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
-    """What it is best to do for a goal: how likely that is without (`before`) and with the steps (`after`, between `low`
-    and `high`), and until when (microseconds since the epoch) it helps."""
+    """What it is best to do for a goal: how likely that is without (`before`) and with the steps (`after`, between
+    `low` and `high`), and until when (microseconds since the epoch) it helps."""
 
     goal: str
     subject: str

@@ -90,7 +90,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> 
 
 
 def _widths(cells: Sequence[Sequence[str]], columns: int) -> list[int]:
-    """How wide each column of a table is: what it needs, the widest of them less until all fit; none when they do not."""
+    """How wide each column of a table is: what it needs, the widest of them less until all fit; none when that goes
+    too far."""
     wanted = [max(map(width, column)) or 1 for column in zip_longest(*cells, fillvalue="")]
     room = columns - len(_BETWEEN) * (len(wanted) - 1)
     while sum(wanted) > room:
@@ -102,6 +103,6 @@ def _widths(cells: Sequence[Sequence[str]], columns: int) -> list[int]:
 
 
 def _table_row(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    wrapped = [wrap(cell, width_) for cell, width_ in zip_longest(row, widths[: len(row)], fillvalue="")]
-    lines = zip_longest(*wrapped, fillvalue="")
+    whole = [*row, *[""] * (len(widths) - len(row))]
+    lines = zip_longest(*map(wrap, whole, widths), fillvalue="")
     return [_BETWEEN.join(map(fit, line, widths)).rstrip() for line in lines]

@@ -80,7 +80,7 @@ class OutcomePage(Screen[None]):
         self._board = board
         self._now_us = now_us
         self._told = told
-        self._wanted = board.unanswered() + [one for one in board.wanted if board.waiting.value_for(one.decision_id)]
+        self._wanted = [one for one in board.wanted if one.decision_id not in board.told]
         self._place = 0
         self._typed = ""
 
@@ -103,9 +103,11 @@ class OutcomePage(Screen[None]):
         lines.show(outcome_page(self._board, self._wanted, self._place, self._typed, self._now_us(), columns, rows))
 
     def on_key(self, event: Key) -> None:
-        """Take a digit of so many per cent."""
+        """Take a digit of so many per cent; no key reaches the cards that lie beneath."""
+        if event.key in self._bindings.key_to_bindings:
+            return
+        event.stop()
         if event.character and event.character in "0123456789" and self._wanted:
-            event.stop()
             self._typed = (self._typed + event.character)[-3:]
             self._say("")
 
