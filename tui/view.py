@@ -12,7 +12,7 @@ from rich.text import Text
 from tui.board import Board, moment
 from tui.client import Card, Chain, Evidence, Wanted
 from tui.columns import fit, plain, table, width, without_gaps, wrap
-from tui.words import Language, duration, lateness, role_name, say, say_or, state_name, translated
+from tui.words import Language, duration, lateness, odds, role_name, say, say_or, state_name, translated
 
 SOON_S = 15 * 60
 NARROW = 60
@@ -219,7 +219,7 @@ def _chain_text(language: Language, chain: Chain, now_us: int, columns: int) -> 
     """How likely the goal is now, and how likely with the steps of a chain."""
     count = len(chain.steps)
     key = "chain" if all(step.proven for step in chain.steps) else "chain_unproven"
-    numbers = {name: say(language, "odds", percent=value * 100, odds=value) for name, value in _odds(chain)}
+    numbers = {name: odds(language, getattr(chain, name)) for name in ("before", "after", "low", "high")}
     minutes = -((now_us - chain.until) // 60_000_000)
     return _paragraph(
         say(language, f"{key}.1" if count == 1 else key, count=count, minutes=minutes, **numbers), columns
@@ -249,10 +249,6 @@ def _card_text(board: Board, card: Card, chain: Chain | None, now_us: int, colum
             lines.append(_line((fit(start, indent), "bold"), line))
             start = ""
     return lines
-
-
-def _odds(chain: Chain) -> list[tuple[str, float]]:
-    return [("before", chain.before), ("after", chain.after), ("low", chain.low), ("high", chain.high)]
 
 
 def _step(language: Language, card: Card, chain: Chain | None) -> list[str]:

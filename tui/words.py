@@ -93,8 +93,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "will.hand_over": ("转交: 待发送", "hand over: waiting to be sent"),
     "undo_until": ("{clock} 前可以撤销 (u)", "can be undone until {clock} (u)"),
     "hand_to": ("h: 转给{role}", "h: hand to {role}"),
-    # ---- the chain of steps; {before}, {after}, {low}, {high} are probabilities
-    "odds": ("{percent:.0f}", "{odds:.2f}"),
+    # ---- the chain of steps; {before}, {after}, {low}, {high} come from `odds`
     "chain": (
         "现在 {before}%；{minutes} 分钟内做完这 {count} 件：{after}%（{low}-{high}%）",
         "{before} now; do these {count} within {minutes} min: {after} ({low}-{high})",
@@ -280,6 +279,11 @@ def duration(language: Language, seconds: float) -> str:
     if seconds < 48 * 3600:
         return say(language, "hours", count=int(seconds // 3600))
     return say(language, "days", count=int(seconds // 86400))
+
+
+def odds(language: Language, probability: float) -> str:
+    """A probability as each language is used to it: of a hundred in Chinese, of one in English."""
+    return f"{probability * 100:.0f}" if language == "zh" else f"{probability:.2f}"
 
 
 def lateness(language: Language, seconds: float) -> str:

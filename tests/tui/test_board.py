@@ -71,7 +71,7 @@ def test_when_too_much_waits_the_rep_is_told() -> None:
 
 
 def test_a_card_that_is_asked_for_again_or_passed_on_rings_but_not_what_the_rep_did() -> None:
-    board = Board(language="en", name="zhang")
+    board = Board(language="en", name="zhang", loaded=True)
     board.put(a_card("1"))
     again, passed = a_card("1", asked=1, by="gateway"), a_card("1", asked=1, role="manager", by="gateway")
     assert board.put(again) == [News("asked_again", again)]
