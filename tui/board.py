@@ -131,7 +131,8 @@ class Board:
             return
         self._move(card, "undo")
         if card.id != self.chosen_id:
-            self.said = f"{say(self.language, 'undo_of_last', **about)} {self.said}".strip()
+            which = say(self.language, "undo_of_last", **about)
+            self.said = f"{which} {self.said}".strip()
 
     def note(self, note: NewNote) -> None:
         """Keep a note for sending."""

@@ -218,12 +218,12 @@ def _rule(board: Board, card: Card, columns: int, more_above: bool, more_below: 
 def _chain_text(language: Language, chain: Chain, now_us: int, columns: int) -> list[Text]:
     """How likely the goal is now, and how likely with the steps of a chain."""
     count = len(chain.steps)
-    key = "chain" if all(step.proven for step in chain.steps) else "chain_unproven"
+    is_proven = all(step.proven for step in chain.steps)
+    many, one = ("chain", "chain.1") if is_proven else ("chain_unproven", "chain_unproven.1")
     numbers = {name: odds(language, getattr(chain, name)) for name in ("before", "after", "low", "high")}
     minutes = -((now_us - chain.until) // 60_000_000)
-    return _paragraph(
-        say(language, f"{key}.1" if count == 1 else key, count=count, minutes=minutes, **numbers), columns
-    )
+    text = say(language, one if count == 1 else many, count=count, minutes=minutes, **numbers)
+    return _paragraph(text, columns)
 
 
 def _card_text(board: Board, card: Card, chain: Chain | None, now_us: int, columns: int) -> list[Text]:
@@ -231,7 +231,7 @@ def _card_text(board: Board, card: Card, chain: Chain | None, now_us: int, colum
     language = board.language
     indent = 7 if language == "en" else 6
     parts = [
-        ("label.do", [translated(language, card.what)]),
+        ("label.do", [translated(language, card.what), *_hand_over(language, card)]),
         ("label.step", _step(language, card, chain)),
         ("label.with", [text for text in (translated(language, card.tool),) if text]),
         ("label.to", [card.to] if card.to else []),
@@ -240,7 +240,7 @@ def _card_text(board: Board, card: Card, chain: Chain | None, now_us: int, colum
         ("label.sheet", table(card.sheet.columns, card.sheet.rows, max(2, columns - indent - 1)) if card.sheet else []),
         ("label.why", _reasons(language, card, now_us)),
         ("label.about", [_about(language, card)]),
-        ("label.state", _standing(board, card, now_us)),
+        ("label.state", _standing(board, card)),
     ]
     lines = [_line((" " + line, "bold")) for line in wrap(translated(language, card.title), columns - 2)]
     for label, texts in parts:
@@ -249,6 +249,12 @@ def _card_text(board: Board, card: Card, chain: Chain | None, now_us: int, colum
             lines.append(_line((fit(start, indent), "bold"), line))
             start = ""
     return lines
+
+
+def _hand_over(language: Language, card: Card) -> list[str]:
+    """To whom a key hands the card, if to anybody."""
+    can_be = card.hand_over and card.state in ("proposed", "accepted")
+    return [say(language, "hand_to", role=role_name(language, card.hand_over))] if can_be else []
 
 
 def _step(language: Language, card: Card, chain: Chain | None) -> list[str]:
@@ -278,6 +284,8 @@ def _deadlines(language: Language, card: Card, now_us: int) -> list[str]:
         lines.append(say(language, "fires", clock=clock(card.fires_at, now_us), time=duration(language, in_s)))
     if card.asked:
         lines.append(say(language, "asked_times.1" if card.asked == 1 else "asked_times", count=card.asked))
+    if card.undo_until is not None and card.can_be_undone(now_us):
+        lines.append(say(language, "undo_until", clock=clock(card.undo_until, now_us)))
     return lines
 
 
@@ -315,18 +323,14 @@ def _about(language: Language, card: Card) -> str:
     return say(language, "for_role", subject=card.subject, role=role) if role else card.subject
 
 
-def _standing(board: Board, card: Card, now_us: int) -> list[str]:
-    """The state of a card, what waits to be sent about it, and which keys can still change that."""
+def _standing(board: Board, card: Card) -> list[str]:
+    """The state of a card, and what waits to be sent about it."""
     language = board.language
     state = state_name(language, card.state)
     is_moved = card.state != "proposed" and card.by
     lines = [say(language, "moved_by", state=state, by=card.by) if is_moved else state]
     if verb := board.waiting.verb_for(card.id):
         lines.append(say(language, f"will.{verb}"))
-    if card.undo_until is not None and card.can_be_undone(now_us):
-        lines.append(say(language, "undo_until", clock=clock(card.undo_until, now_us)))
-    if card.hand_over and card.state in ("proposed", "accepted"):
-        lines.append(say(language, "hand_to", role=role_name(language, card.hand_over)))
     return lines
 
 
@@ -338,7 +342,7 @@ def _wanted_row(board: Board, one: Wanted, is_chosen: bool, now_us: int, columns
     value = board.value_of(one.decision_id)
     answer = "" if value is None else value_name(board.language, value)
     room = 18 if columns < NARROW else 30
-    row = f"{'> ' if is_chosen else '  '}{fit(clock(one.at, now_us), 11)} {fit(one.subject, columns - room - 15)} "
+    row = f"{'> ' if is_chosen else '  '}{fit(clock(one.at, now_us), 11)} {fit(one.subject, max(0, columns - room - 15))} "
     return _line((fit(row + answer, columns), "bold reverse" if is_chosen else ""))
 
 
