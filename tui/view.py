@@ -45,7 +45,7 @@ HELP = (
     ("l", "language"),
     ("r", "reload"),
     ("q", "quit"),
-    ("*", "chain"),
+    ("* +", "chain"),
 )
 
 
@@ -82,9 +82,9 @@ def card_list(board: Board, now_us: int, columns: int, rows: int) -> list[Text]:
     room = max(1, rows - 1)
     chosen = next((place for place, card in enumerate(cards) if card.id == board.chosen_id), 0)
     start = min(max(chosen - room // 2, 0), max(0, len(cards) - room))
-    in_chains = _in_chains(board, now_us)
+    marks = _marks(board, now_us)
     lines = [_line((_row(language, "  ", [say(language, key) for key in heads], columns), "bold"))]
-    lines += [_card_row(board, card, card.id in in_chains, now_us, columns) for card in cards[start : start + room]]
+    lines += [_card_row(board, card, marks.get(card.id, " "), now_us, columns) for card in cards[start : start + room]]
     return lines[:rows]
 
 
@@ -158,14 +158,14 @@ def clock(at_us: int, now_us: int) -> str:
 # ---- the list ------------------------------------------------------------------------------------------------
 
 
-def _in_chains(board: Board, now_us: int) -> set[str]:
-    """The cards that are steps of what it is best to do now."""
-    return {step.card_id for chain in board.chains if chain.until > now_us for step in chain.steps}
+def _marks(board: Board, now_us: int) -> dict[str, str]:
+    """By card the mark of a step of what it is best to do now: of the chain that is shown, or of another."""
+    marks = {step.card_id: "+" for chain in board.chains if chain.until > now_us for step in chain.steps}
+    shown = board.chain_of(board.chosen, now_us) if board.chosen else None
+    return marks | {step.card_id: "*" for step in (shown.steps if shown else ())}
 
 
-def _card_row(board: Board, card: Card, is_step: bool, now_us: int, columns: int) -> Text:
-    """A card in a line, with a mark if it is a step of a chain."""
-    mark = "*" if is_step else " "
+def _card_row(board: Board, card: Card, mark: str, now_us: int, columns: int) -> Text:
     language = board.language
     is_chosen = card.id == board.chosen_id
     left_s = (moment(card) - now_us) / 1_000_000

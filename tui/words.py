@@ -226,7 +226,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "help.undo": ("撤销刚才做的 (这张, 或您上一次的)", "undo: this card, or what you did last"),
     "help.hand_over": ("转交给卡片上写的角色", "hand over to the role that the card names"),
     "help.outcomes": ("回答后来怎么样了", "tell what came of it"),
-    "help.chain": ("几件一起做最有把握的卡片", "a step of what it is best to do together"),
+    "help.chain": ("行首标记: 这一套的一件, 另一套的一件", "marks: a step of the chain shown, of another"),
     "help.note": ("写记录", "write a note"),
     "help.language": ("English / 中文", "中文 / English"),
     "help.reload": ("从网关重新读取, 断开时立即重试", "read all anew; without a link: try now"),

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,17 +164,24 @@ def test_the_card_tells_with_what_to_whom_how_often_and_what_a_key_can_do() -> N
 def test_a_chain_is_told_above_its_steps_and_beside_them(
     language: Language, first: str, step: str, unproven: str
 ) -> None:
-    board = a_board(language, a_card("1"), a_card("2", due_in_min=40), a_card("4", due_in_min=50, goal="deal"))
-    board.chains = [CHAIN]
+    board = a_board(
+        language,
+        a_card("1"),
+        a_card("2", due_in_min=40),
+        a_card("4", due_in_min=50),
+        a_card("5", due_in_min=60, goal="deal"),
+    )
+    other = msgspec.structs.replace(CHAIN, goal="stay", steps=(ChainStep(card_id="4"),))
+    board.chains = [CHAIN, other]
     texts = []
-    for _ in range(3):
+    for steps in (1, 2, -3):
         lines, _ = view.card_page(board, NOW_US, 80, 40, 0)
         texts.append([line.plain.rstrip() for line in lines])
-        board.choose(1)
+        board.choose(steps)
     assert [text[1] for text in texts] == [first] * 3
     assert step in texts[0]
     assert any(line.endswith(unproven) for line in texts[1])
-    assert [line.plain[:2] for line in view.card_list(board, NOW_US, 80, 10)] == ["  ", " *", " *", "> "]
+    assert [line.plain[:2] for line in view.card_list(board, NOW_US, 80, 10)] == ["  ", ">*", " *", " +", "  "]
     lines, _ = view.card_page(board, CHAIN.until, 80, 40, 0)
     assert first not in [line.plain.rstrip() for line in lines]
 
