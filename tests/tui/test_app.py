@@ -26,7 +26,7 @@ FULL = Terms(
     undo_s=300,
     hand_over="finance",
     ask_again_s=0.05,
-    ask_again_times=2,
+    ask_again_times=1,
 )
 
 
