@@ -2,42 +2,16 @@
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Region
-from textual.strip import Strip
-from textual.widget import Widget
 
 from tui import view
-from tui.board import Board
-from tui.client import Gateway, NewNote, Verb
-from tui.dialogs import HelpPage, NotePage
+from tui.board import Answer, Board
+from tui.client import Gateway, NewNote
+from tui.dialogs import HelpPage, NotePage, OutcomePage
+from tui.lines import Lines
 from tui.link import Link
 from tui.words import Language, other, say
-
-
-class Lines(Widget):
-    """Lines of text from its top. Only lines that changed are drawn again: the terminal may hang on a serial line."""
-
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self._lines: list[Text] = []
-
-    def show(self, lines: list[Text]) -> None:
-        """Show `lines` instead of those before."""
-        before, self._lines = self._lines, lines
-        nothing = Text()
-        for y in range(max(len(before), len(lines))):
-            old = before[y] if y < len(before) else nothing
-            if (lines[y] if y < len(lines) else nothing) != old:
-                self.refresh(Region(0, y, self.size.width, 1))
-
-    def render_line(self, y: int) -> Strip:
-        """Line `y` as the terminal gets it."""
-        if y >= len(self._lines):
-            return Strip.blank(self.size.width)
-        return Strip(self._lines[y].render(self.app.console)).adjust_cell_length(self.size.width)
 
 
 class Terminal(App[None]):
@@ -68,7 +42,10 @@ class Terminal(App[None]):
         Binding("a", "decide('accept')"),
         Binding("d", "decide('decline')"),
         Binding("x", "decide('done')"),
+        Binding("u", "undo"),
+        Binding("h", "hand_over"),
         Binding("n", "note"),
+        Binding("o", "outcomes"),
         Binding("l", "language"),
         Binding("r", "reload"),
         Binding("question_mark", "help"),
@@ -94,6 +71,7 @@ class Terminal(App[None]):
         """Start to follow the gateway and the clock."""
         self.run_worker(self._link.follow())
         self.run_worker(self._link.deliver())
+        self.run_worker(self._link.survey())
         self.set_interval(1, self.paint)
 
     def on_resize(self) -> None:
@@ -125,12 +103,31 @@ class Terminal(App[None]):
         self._scroll += pages * max(1, self.query_one("#card").size.height // 2)
         self.paint()
 
-    def action_decide(self, verb: Verb) -> None:
+    def action_decide(self, verb: Answer) -> None:
         """Accept, decline or finish the chosen card."""
         self._acted()
         self.board.decide(verb)
         self._link.send_soon()
         self.paint()
+
+    def action_undo(self) -> None:
+        """Take back what was done with the chosen card, or what this rep did last."""
+        self._acted()
+        self.board.undo(self.gateway.now_us())
+        self._link.send_soon()
+        self.paint()
+
+    def action_hand_over(self) -> None:
+        """Give the chosen card to the role that its play names."""
+        self._acted()
+        self.board.hand_over()
+        self._link.send_soon()
+        self.paint()
+
+    def action_outcomes(self) -> None:
+        """Tell what came of decisions."""
+        self._acted()
+        self.push_screen(OutcomePage(self.board, self.gateway.now_us, self._link.send_soon))
 
     def action_note(self) -> None:
         """Write a note, about the chosen card's subject unless the rep changes that."""

@@ -15,7 +15,7 @@ import msgspec
 from httpx_sse import aconnect_sse
 
 Reason = Literal["no_answer", "too_slow", "not_a_gateway", "busy"]
-Verb = Literal["accept", "decline", "done"]
+Verb = Literal["accept", "decline", "done", "undo", "hand_over"]
 
 # The gateway sends its health every five seconds; three missed ones mean that the link is gone.
 SILENCE_S = 16.0
@@ -70,8 +70,20 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[tuple[str, float], ...] = ()
 
 
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
+    """A table to be looked at while a card is done."""
+
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to do. Times are microseconds since the Unix epoch; `title` and `what` are texts by language."""
+    """Something to do. Times are microseconds since the Unix epoch; `title`, `what` and `tool` (what it is done with)
+    are texts by language.
+
+    `text` is what a message says, and `to` to whom. It can be handed to the role `hand_over` ('': to none), and taken
+    back until `undo_until` (None: not). It was asked for again `asked` times.
+    """
 
     id: str
     title: dict[str, str]
@@ -87,11 +99,23 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None = None
     event_kind: str = ""
     evidence: tuple[Evidence, ...] = ()
+    tool: dict[str, str] = {}
+    sheet: Sheet | None = None
+    text: str = ""
+    to: str = ""
+    hand_over: str = ""
+    undo_until: int | None = None
+    asked: int = 0
+    goal: str = ""
 
     @property
     def is_open(self) -> bool:
         """Whether somebody can still do something about it."""
         return self.state in ("proposed", "accepted", "fired")
+
+    def can_be_undone(self, now_us: int) -> bool:
+        """Whether it can still be taken back."""
+        return self.undo_until is not None and self.undo_until > now_us
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +123,59 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
     card_id: str
     verb: Verb
+    by: str
+
+
+class ChainStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a chain: which card; `proven`: hold-outs show what it adds."""
+
+    card_id: str
+    state: str = ""
+    proven: bool = False
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """What it is best to do for a goal: how likely that is without (`before`) and with the steps (`after`, between
+    `low` and `high`), and until when (microseconds since the epoch) it helps."""
+
+    goal: str
+    subject: str
+    before: float
+    after: float
+    low: float
+    high: float
+    until: int
+    steps: tuple[ChainStep, ...] = ()
+
+    def place_of(self, card_id: str) -> int | None:
+        """Which step a card is, counted from 1; None: it is none of them."""
+        return next((place for place, step in enumerate(self.steps, 1) if step.card_id == card_id), None)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision of which nobody has told what came: about whom, when it was made, what had been said."""
+
+    decision_id: str
+    play: str
+    title: dict[str, str]
+    subject: str
+    at: int
+    said: str = ""
+
+
+class Play(msgspec.Struct, frozen=True, kw_only=True):
+    """A play, and what is asked about its decisions afterwards, by language."""
+
+    play: str
+    question: dict[str, str] = {}
+
+
+class NewOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rep says came of a decision: 0 (no) to 1 (yes). The gateway keeps the same once, however often it is
+    sent."""
+
+    decision_id: str
+    value: float
     by: str
 
 
@@ -158,13 +235,30 @@ class Gateway:
         return _decoded(answer.content, list[Card])
 
     async def move(self, move: Move) -> Card:
-        """Accept, decline or finish a card; gives the card as it is now. Refused with 409 when its state forbids it."""
+        """Accept, decline, finish, take back or hand over a card; gives the card as it is now. Refused with 409 when
+        its state forbids it."""
         answer = await self._ask("POST", f"/api/cards/{move.card_id}/{move.verb}", {"by": move.by})
         return _decoded(answer.content, Card)
 
     async def write(self, note: NewNote) -> None:
         """Store a note; the same key again changes nothing."""
         await self._ask("POST", "/api/notes", note)
+
+    async def chains(self) -> list[Chain]:
+        """What it is best to do now, by subject and goal."""
+        return _decoded((await self._ask("GET", "/api/chains")).content, list[Chain])
+
+    async def wanted(self) -> list[Wanted]:
+        """The decisions of which nobody has told what came, the oldest first."""
+        return _decoded((await self._ask("GET", "/api/outcomes/wanted")).content, list[Wanted])
+
+    async def plays(self) -> list[Play]:
+        """Every play of the playbook."""
+        return _decoded((await self._ask("GET", "/api/plays")).content, list[Play])
+
+    async def tell(self, outcome: NewOutcome) -> None:
+        """Say what came of a decision; the same again changes nothing. Refused when that cannot be told."""
+        await self._ask("POST", "/api/outcomes", outcome)
 
     @asynccontextmanager
     async def stream(self, last_id: str) -> AsyncIterator[AsyncIterator[StreamEvent]]:

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from itertools import zip_longest
 
 from rich.cells import cell_len
 
@@ -13,6 +15,8 @@ _PIECE = re.compile(rf"\s*[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}]+)[{_CLOSING}]*\
 _GAP = re.compile(rf"(?<=[{_WIDE}]) +(?=[{_WIDE}])")
 _VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f]")
 _CUT = ".."
+_BETWEEN = "  "
+_NARROWEST = 6
 
 
 def plain(text: str) -> str:
@@ -71,3 +75,34 @@ def wrap(text: str, columns: int) -> list[str]:
             piece = piece[len(head) :]
         line += piece
     return [*lines, line.rstrip()] if line.strip() or not lines else lines
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> list[str]:
+    """A table in lines of at most `columns` (at least 2): its cells beside each other, wrapped where they are too wide;
+    where there is no room for that, each cell on a line of its own after the head of its column."""
+    cells = [[plain(cell).strip() for cell in row] for row in (heads, *rows)]
+    widths = _widths(cells, columns)
+    if not widths:
+        pairs = (zip_longest(cells[0], row, fillvalue="") for row in cells[1:])
+        return [line for row in pairs for head, cell in row for line in wrap(f"{head}: {cell}", columns)]
+    head, *body = [_table_row(row, widths) for row in cells]
+    return [*head, _BETWEEN.join("-" * width_ for width_ in widths), *(line for row in body for line in row)]
+
+
+def _widths(cells: Sequence[Sequence[str]], columns: int) -> list[int]:
+    """How wide each column of a table is: what it needs, the widest of them less until all fit; none when that goes
+    too far."""
+    wanted = [max(map(width, column)) or 1 for column in zip_longest(*cells, fillvalue="")]
+    room = columns - len(_BETWEEN) * (len(wanted) - 1)
+    while sum(wanted) > room:
+        widest = max(range(len(wanted)), key=lambda place: wanted[place])
+        if wanted[widest] <= _NARROWEST:
+            return []
+        wanted[widest] -= 1
+    return wanted
+
+
+def _table_row(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    whole = [*row, *[""] * (len(widths) - len(row))]
+    lines = zip_longest(*map(wrap, whole, widths), fillvalue="")
+    return [_BETWEEN.join(map(fit, line, widths)).rstrip() for line in lines]

@@ -1,6 +1,7 @@
-"""The two pages that lie over the cards for a moment: writing a note, and what the keys do."""
+"""The pages that lie over the cards for a moment: writing a note, what came of decisions, and what the keys do."""
 
 import uuid
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,8 +10,10 @@ from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from tui.board import Board
 from tui.client import NewNote
-from tui.view import help_page
+from tui.lines import Lines
+from tui.view import help_page, outcome_page
 from tui.words import Language, say
 
 # What the gateway takes.
@@ -55,6 +58,93 @@ class NotePage(Screen[NewNote | None]):
             self.query_one("#missing", Static).update(say(self._language, "note.empty"))
         else:
             empty.focus()
+
+
+class OutcomePage(Screen[None]):
+    """Asks what came of decisions, those that were asked about when it was opened; told ones stay in their places, so
+    that a key pressed twice tells nothing of the next. `now_us` is the gateway's clock; `told` is called after each
+    answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)"),
+        Binding("up,k", "choose(-1)"),
+        Binding("down,j", "choose(1)"),
+        Binding("y", "tell(1.0)"),
+        Binding("n", "tell(0.0)"),
+        Binding("enter", "tell_typed"),
+        Binding("backspace", "rub_out"),
+    ]
+
+    def __init__(self, board: Board, now_us: Callable[[], int], told: Callable[[], None]) -> None:
+        super().__init__()
+        self._board = board
+        self._now_us = now_us
+        self._told = told
+        self._wanted = [one for one in board.wanted if one.decision_id not in board.told]
+        self._place = 0
+        self._typed = ""
+
+    def compose(self) -> ComposeResult:
+        """Lines over the whole screen."""
+        yield Lines(id="outcomes")
+
+    def on_mount(self) -> None:
+        """Follow the board: what was told may be sent meanwhile."""
+        self.set_interval(1, self.paint)
+
+    def on_resize(self) -> None:
+        """Paint for the new size once the lines have theirs."""
+        self.call_after_refresh(self.paint)
+
+    def paint(self) -> None:
+        """Bring the page up to date."""
+        lines = self.query_one(Lines)
+        columns, rows = lines.size
+        lines.show(outcome_page(self._board, self._wanted, self._place, self._typed, self._now_us(), columns, rows))
+
+    def on_key(self, event: Key) -> None:
+        """Take a digit of so many per cent; no key reaches the cards that lie beneath."""
+        if event.key in self._bindings.key_to_bindings:
+            return
+        event.stop()
+        if event.character and event.character in "0123456789" and self._wanted:
+            self._typed = (self._typed + event.character)[-3:]
+            self._say("")
+
+    def action_choose(self, steps: int) -> None:
+        """Go to another decision."""
+        self._place = min(max(self._place + steps, 0), max(0, len(self._wanted) - 1))
+        self._typed = ""
+        self._say("")
+
+    def action_tell(self, value: float) -> None:
+        """Say how far the goal of the chosen decision was reached."""
+        self._typed = ""
+        self._board.said = ""
+        if self._wanted:
+            self._board.tell(self._wanted[self._place].decision_id, value)
+            self._told()
+        self.paint()
+
+    def action_tell_typed(self) -> None:
+        """Say it by the per cent that were typed."""
+        if not self._typed:
+            return
+        percent = int(self._typed)
+        if percent > 100:
+            self._typed = ""
+            self._say(say(self._board.language, "outcome.range"))
+        else:
+            self.action_tell(percent / 100)
+
+    def action_rub_out(self) -> None:
+        """Take back the last digit."""
+        self._typed = self._typed[:-1]
+        self._say("")
+
+    def _say(self, sentence: str) -> None:
+        self._board.said = sentence
+        self.paint()
 
 
 class HelpPage(Screen[None]):

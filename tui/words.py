@@ -13,6 +13,8 @@ WORDS: dict[str, tuple[str, str]] = {
     # ---- the head and the link
     "open_cards": ("{count} 张卡片", "{count} cards"),
     "open_cards.1": ("1 张卡片", "1 card"),
+    "outcomes_asked": ("o: 问 {count} 个结果", "o: {count} outcomes asked"),
+    "outcomes_asked.1": ("o: 问 1 个结果", "o: 1 outcome asked"),
     "late_cards": ("{count} 张超时", "{count} late"),
     "connecting": ("正在连接", "connecting"),
     "connected": ("已连接", "connected"),
@@ -53,10 +55,16 @@ WORDS: dict[str, tuple[str, str]] = {
     "state.expired": ("已过期", "expired"),
     "state.withdrawn": ("已撤回", "withdrawn"),
     "state.done": ("已完成", "done"),
+    "state.undone": ("已撤销", "undone"),
     "state.failed": ("失败", "failed"),
     "state.waiting": ("待发送", "waiting"),
     # ---- the chosen card
     "label.do": ("要做", "DO"),
+    "label.step": ("步骤", "STEP"),
+    "label.with": ("用具", "WITH"),
+    "label.to": ("发给", "TO"),
+    "label.text": ("内容", "TEXT"),
+    "label.sheet": ("表格", "SHEET"),
     "label.by": ("期限", "BY"),
     "label.why": ("依据", "WHY"),
     "label.about": ("对象", "ABOUT"),
@@ -64,6 +72,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "due_in": ("{clock}, 还剩 {time}", "{clock}, {time} left"),
     "due_late": ("{clock}, 已超时 {time}", "{clock}, late by {time}"),
     "fires": ("无人拒绝则 {clock} 自动执行, 还有 {time}", "acts by itself at {clock}, in {time}, unless declined"),
+    "asked_times": ("又提醒了 {count} 次", "asked again {count} times"),
+    "asked_times.1": ("又提醒了 1 次", "asked again once"),
     "for_role": ("{subject} (由{role}处理)", "{subject} (for: {role})"),
     "said": ("{second:.1f} 秒 {who}: 「{text}」", '{second:.1f} s {who}: "{text}"'),
     "wrote": ("记录: 「{text}」", 'note: "{text}"'),
@@ -79,6 +89,29 @@ WORDS: dict[str, tuple[str, str]] = {
     "will.accept": ("接受: 待发送", "accept: waiting to be sent"),
     "will.decline": ("拒绝: 待发送", "decline: waiting to be sent"),
     "will.done": ("完成: 待发送", "done: waiting to be sent"),
+    "will.undo": ("撤销: 待发送", "undo: waiting to be sent"),
+    "will.hand_over": ("转交: 待发送", "hand over: waiting to be sent"),
+    "undo_until": ("{clock} 前可以撤销 (u)", "can be undone until {clock} (u)"),
+    "hand_to": ("h: 转给{role}", "h: hand to {role}"),
+    # ---- the chain of steps; {before}, {after}, {low}, {high} come from `odds`
+    "chain": (
+        "现在 {before}%；{minutes} 分钟内做完这 {count} 件：{after}%（{low}-{high}%）",
+        "{before} now; do these {count} within {minutes} min: {after} ({low}-{high})",
+    ),
+    "chain.1": (
+        "现在 {before}%；{minutes} 分钟内做完这 1 件：{after}%（{low}-{high}%）",
+        "{before} now; do this one within {minutes} min: {after} ({low}-{high})",
+    ),
+    "chain_unproven": (
+        "现在 {before}%；{minutes} 分钟内做完这 {count} 件：{after}%（{low}-{high}%），未经验证",
+        "{before} now; do these {count} within {minutes} min: {after} ({low}-{high}), unproven",
+    ),
+    "chain_unproven.1": (
+        "现在 {before}%；{minutes} 分钟内做完这 1 件：{after}%（{low}-{high}%），未经验证",
+        "{before} now; do this one within {minutes} min: {after} ({low}-{high}), unproven",
+    ),
+    "step_of": ("这一套的第 {place}/{count} 件", "step {place} of {count} of the chain"),
+    "step_of_unproven": ("这一套的第 {place}/{count} 件, 未经验证", "step {place} of {count} of the chain, unproven"),
     "who.customer": ("客户", "customer"),
     "who.agent": ("坐席", "agent"),
     "role.rep": ("现场代表", "rep"),
@@ -127,6 +160,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "key.accept": ("接受", "accept"),
     "key.decline": ("拒绝", "decline"),
     "key.done": ("完成", "done"),
+    "key.undo": ("撤销", "undo"),
+    "key.hand_over": ("转交", "hand"),
+    "key.outcomes": ("结果", "outcomes"),
     "key.note": ("记录", "note"),
     "key.language": ("English", "中文"),
     "key.reload": ("刷新", "reload"),
@@ -134,6 +170,16 @@ WORDS: dict[str, tuple[str, str]] = {
     "key.quit": ("退出", "quit"),
     # ---- what came of a key
     "new_card": ("新卡片: {title}", "New: {title}"),
+    "asked_again": ("又来提醒: {title}", "Asked again: {title}"),
+    "passed_on": ("转到{role}: {title}", "Passed on to {role}: {title}"),
+    "taken_back": ("已撤销: {title} ({subject}), 现在: {state}", "Taken back: {title} ({subject}), now {state}"),
+    "handed": ("已转给{role}: {title}", "Handed to {role}: {title}"),
+    "not_sent": ("已取消, 没有发送: {title} ({subject})", "Taken back before it was sent: {title} ({subject})"),
+    "undo_of_last": ("撤销您上一次的操作: {title} ({subject})。", "Undo of what you did last: {title} ({subject})."),
+    "nothing_to_undo": ("现在没有可以撤销的。", "Nothing can be undone now."),
+    "nobody_to_hand_to": ("这张卡片没有指定转给谁。", "This card names nobody to hand it to."),
+    "outcome_sent": ("结果已保存。", "Outcome saved."),
+    "told_already": ("已经这样填过了。", "Told so already."),
     "moved": ("{state}: {title}", "{title}: {state}"),
     "already": ("不用再按: 这张卡片{state}。", "This card is {state} already."),
     "already_by": ("没有改: {by} 已经处理, {state}。", "Not changed: the card is {state} already, by {by}."),
@@ -156,6 +202,19 @@ WORDS: dict[str, tuple[str, str]] = {
     "note.text": ("内容", "What happened"),
     "note.keys": ("Enter 下一项 / 保存    Esc 取消", "Enter: next, then save    Esc: leave without saving"),
     "note.empty": ("请填写这一项。", "Please fill this in."),
+    # ---- what came of decisions
+    "outcome.title": ("后来怎么样了?", "What came of it?"),
+    "outcome.none": ("现在没有要问的。", "Nothing is asked now."),
+    "outcome.about": ("对象: {subject}, {clock}", "about: {subject}, {clock}"),
+    "outcome.heard": ("当时说: 「{text}」", 'said then: "{text}"'),
+    "outcome.yes": ("是", "yes"),
+    "outcome.no": ("否", "no"),
+    "outcome.percent": ("{percent} %", "{percent} %"),
+    "outcome.typed": ("回答: {typed} %, 按 Enter 确认", "answer: {typed} %, press Enter"),
+    "outcome.told": ("回答: {answer}", "answer: {answer}"),
+    "outcome.waits": ("回答: {answer}, 待发送", "answer: {answer}, waiting to be sent"),
+    "outcome.range": ("请填 0 到 100。", "It lies between 0 and 100."),
+    "outcome.keys": ("y 是  n 否  0-100 Enter 百分之几  Esc 返回", "y yes  n no  0-100 Enter: per cent  Esc back"),
     # ---- help
     "help.title": ("按键", "Keys"),
     "help.move": ("上下选择卡片 (或 j k)", "choose a card (or j k)"),
@@ -164,6 +223,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "help.accept": ("接受: 我来做", "accept: I do it"),
     "help.decline": ("拒绝: 不做", "decline: it will not be done"),
     "help.done": ("完成", "done"),
+    "help.undo": ("撤销刚才做的 (这张, 或您上一次的)", "undo: this card, or what you did last"),
+    "help.hand_over": ("转交给卡片上写的角色", "hand over to the role that the card names"),
+    "help.outcomes": ("回答后来怎么样了", "tell what came of it"),
+    "help.chain": ("行首标记: 这一套的一件, 另一套的一件", "marks: a step of the chain shown, of another"),
     "help.note": ("写记录", "write a note"),
     "help.language": ("English / 中文", "中文 / English"),
     "help.reload": ("从网关重新读取, 断开时立即重试", "read all anew; without a link: try now"),
@@ -192,6 +255,11 @@ def say_or(language: Language, key: str, otherwise: str) -> str:
     return say(language, key) if key in WORDS else otherwise
 
 
+def role_name(language: Language, role: str) -> str:
+    """What a role is called; a site's own as it calls it."""
+    return say_or(language, f"role.{role}", role)
+
+
 def state_name(language: Language, state: str) -> str:
     """What a card's state is called."""
     return say_or(language, f"state.{state}", state)
@@ -211,6 +279,11 @@ def duration(language: Language, seconds: float) -> str:
     if seconds < 48 * 3600:
         return say(language, "hours", count=int(seconds // 3600))
     return say(language, "days", count=int(seconds // 86400))
+
+
+def odds(language: Language, probability: float) -> str:
+    """A probability as each language is used to it: of a hundred in Chinese, of one in English."""
+    return f"{probability * 100:.0f}" if language == "zh" else f"{probability:.2f}"
 
 
 def lateness(language: Language, seconds: float) -> str:

@@ -13,12 +13,15 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 
 from edge.events import (
+    Action,
+    Chain,
     Decision,
     Event,
     MeasuredEvidence,
     Note,
     Prediction,
     SpokenEvidence,
+    Terms,
     new_id,
     now_us,
 )
@@ -27,7 +30,8 @@ from edge.web.app import create_app
 from edge.web.server import Server
 from tests.records import an_action
 from tests.served import parts_of
-from tui.app import Lines, Terminal
+from tui.app import Terminal
+from tui.lines import Lines
 from tui.words import Language
 
 MINUTE_US = 60_000_000
@@ -76,8 +80,50 @@ class Site:
         role: str = "rep",
         what: dict[str, str] | None = None,
         evidence: SpokenEvidence | MeasuredEvidence | None = None,
+        terms: Terms | None = None,
+        has_chain: bool = False,
     ) -> str:
-        """Put a card into the journal as the pipeline would; gives its id."""
+        """Put a card into the journal as the pipeline would, if it `has_chain` as the one step of that; gives its
+        id."""
+        now = now_us()
+        due = now + round(due_in_min * MINUTE_US)
+        action = an_action(
+            at=now,
+            role=role,
+            what=what or {"en": "Offer two instalments.", "zh": "提出分两期付款。"},
+            due=due,
+            fires_at=None if fires_in_min is None else now + round(fires_in_min * MINUTE_US),
+            terms=terms or Terms(),
+        )
+        chain = Chain(
+            goal="deal",
+            steps=(action.id,),
+            before=0.83,
+            after=0.91,
+            low=0.86,
+            high=0.94,
+            minutes=10,
+            within_minutes=17,
+            unproven=(action.id,),
+        )
+        self._decide(play, subject, due, action, evidence, "deal" if has_chain else "", chain if has_chain else None)
+        return action.id
+
+    def want_outcome(self, subject: str, evidence: SpokenEvidence | None = None) -> str:
+        """Put a decision into the journal whose time to act is over; gives its id."""
+        return self._decide("budget", subject, now_us() - 1, None, evidence, "deal", None)
+
+    def _decide(
+        self,
+        play: str,
+        subject: str,
+        deadline: int,
+        action: Action | None,
+        evidence: SpokenEvidence | MeasuredEvidence | None,
+        goal: str,
+        chain: Chain | None,
+    ) -> str:
+        """Put a decision and what led to it into the journal, without an action in the arm that is left alone."""
         now = now_us()
         note = Note(text="too dear", author="li", language="en")
         event = Event(at=now, source="test", subject=subject, received_at=now, boot_id=self.journal.boot_id, data=note)
@@ -91,21 +137,33 @@ class Site:
             probability=0.87,
             evidence=() if evidence is None else (evidence,),
         )
-        due = now + round(due_in_min * MINUTE_US)
         decision = Decision(
-            at=now, prediction_id=prediction.id, event_id=event.id, subject=subject, play=play, deadline=due
-        )
-        action = an_action(
+            id=new_id() if action is None else action.decision_id,
             at=now,
-            decision_id=decision.id,
-            role=role,
-            what=what or {"en": "Offer two instalments.", "zh": "提出分两期付款。"},
-            due=due,
-            fires_at=None if fires_in_min is None else now + round(fires_in_min * MINUTE_US),
+            prediction_id=prediction.id,
+            event_id=event.id,
+            subject=subject,
+            play=play,
+            deadline=deadline,
+            arm="control" if action is None else "treatment",
+            goal=goal,
+            outcome_until=now + 1_000 * MINUTE_US,
+            chain=chain,
         )
+        actions = [] if action is None else [action]
         self.journal.accept([Offer(events=[(None, event)])]).result()
-        self.journal.conclude(Conclusions(predictions=[prediction], decisions=[decision], actions=[action])).result()
-        return action.id
+        self.journal.conclude(Conclusions(predictions=[prediction], decisions=[decision], actions=actions)).result()
+        return decision.id
+
+    def let_time_pass(self) -> None:
+        """Let what was to happen by itself until now happen."""
+        for timer in self.journal.due_timers(100):
+            self.journal.elapse(timer).result()
+
+    def outcomes(self) -> list[tuple[str, float, str]]:
+        """What was told of decisions, oldest first: of which, how far, by whom."""
+        rows = self.journal.readers.connection().execute("SELECT decision_id, value, by FROM outcomes ORDER BY seq")
+        return [(decision_id, value, by) for decision_id, value, by in rows]
 
     def moves(self, card_id: str) -> list[tuple[str, str]]:
         """What was done to a card, oldest first: the state it went to, and who did it."""
@@ -238,6 +296,12 @@ class Rep:
     def lines(self) -> list[str]:
         """What the screen shows of the board."""
         return [strip.text for strip in self.strips]
+
+    @property
+    def page(self) -> str:
+        """What the page says that lies over the board."""
+        part = self.app.screen.query_one(Lines)
+        return "\n".join(part.render_line(y).text.rstrip() for y in range(part.size.height))
 
     async def press(self, *keys: str) -> None:
         """Press keys, one after the other."""

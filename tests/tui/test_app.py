@@ -3,8 +3,10 @@
 import pytest
 from textual.widgets import Input
 
-from edge.events import MeasuredEvidence, Note, SpokenEvidence
+from edge.events import MeasuredEvidence, Note, Sheet, SpokenEvidence, Terms
 from tests.tui.conftest import Rep, Site, proxied, rep_at
+from tests.tui.test_view import columns_of
+from tui.app import Terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -17,6 +19,15 @@ SPOKEN = SpokenEvidence(
     weights=(("budgeted", 1.52), ("more than", 1.84)),
 )
 MEASURED = MeasuredEvidence(event_id="e", sensor="bearing_temp_c", value=92.41, usual=61.0, weights=(("max_60s", 2.1),))
+# Terms of a step that can be taken back and handed over, with a table to look at.
+FULL = Terms(
+    tool={"en": "comparison sheet", "zh": "竞品对比表"},
+    sheet=Sheet(name="rivals", columns=("supplier", "full service"), rows=(("Summit", "61,000"), ("ours", "84,000"))),
+    undo_s=300,
+    hand_over="finance",
+    ask_again_s=0.05,
+    ask_again_times=1,
+)
 
 
 def _field(rep: Rep) -> str | None:
@@ -247,7 +258,8 @@ async def test_quitting_asks_again_while_something_was_not_sent(site: Site) -> N
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 24), (20, 6), (8, 3)])
 async def test_every_size_is_drawn_to_its_edges(site: Site, size: tuple[int, int]) -> None:
-    site.put_card(evidence=SPOKEN)
+    site.put_card(evidence=SPOKEN, terms=FULL, has_chain=True)
+    site.want_outcome("西山矿的第三号提升机", SPOKEN)
     async with rep_at(site.url, "zh", size) as rep:
         await rep.until(lambda: len(rep.app.board.cards) == 1)
         await rep.press("pagedown", "end", "j", "home", "k")
@@ -255,6 +267,9 @@ async def test_every_size_is_drawn_to_its_edges(site: Site, size: tuple[int, int
         await rep.press("question_mark")
         await rep.press("escape")
         await rep.press("n")
+        await rep.press("escape")
+        await rep.press("o", "j", "5", "k")
+        assert max(map(columns_of, rep.page.splitlines()), default=0) <= size[0]
         await rep.press("escape")
     assert widths == {size[0]}
 
@@ -267,3 +282,177 @@ async def test_the_rest_of_a_long_card_is_a_page_away(site: Site) -> None:
         await rep.press(*["pagedown"] * 9)
         await rep.see("STATE new")
         await rep.see("more above: PgUp")
+
+
+async def test_what_was_declined_is_taken_back_with_a_key(site: Site) -> None:
+    card = site.put_card(terms=FULL)
+    async with rep_at(site.url) as rep:
+        await rep.see("Offer two instalments.")
+        await rep.press("d")
+        await rep.see("can be undone until ")
+        await rep.press("u")
+        await rep.see("Taken back: Fit the offer to the budget (Red Ridge mine), now new")
+    assert site.moves(card)[-2:] == [("declined", "zhang"), ("proposed", "zhang")]
+
+
+async def test_what_was_done_and_has_left_the_list_is_undone_as_what_the_rep_did_last(site: Site) -> None:
+    first = site.put_card(subject="first", due_in_min=5, terms=FULL)
+    second = site.put_card(subject="second", due_in_min=10)
+    async with rep_at(site.url) as rep:
+        await rep.see("second")
+        await rep.press("x")
+        await rep.see("can be undone until ")
+        await rep.press("j", "u")
+        await rep.see("Taken back: Fit the offer to the budget (first), now undone")
+        assert rep.app.board.chosen_id == second
+    assert site.moves(first)[-1] == ("undone", "zhang")
+    assert site.moves(second) == []
+
+
+async def test_undo_without_a_link_takes_out_what_waits_and_sends_what_was_sent(site: Site) -> None:
+    sent = site.put_card(subject="first", due_in_min=5, terms=FULL)
+    waits = site.put_card(subject="second", due_in_min=10, terms=FULL)
+    async with rep_at(site.url) as rep:
+        await rep.see("second")
+        await rep.press("d")
+        await rep.see("can be undone until ")
+        site.stop()
+        await rep.see("NO LINK since")
+        await rep.press("u")
+        await rep.see("1 waiting to be sent")
+        await rep.press("j", "x")
+        await rep.see("3 waiting to be sent")
+        await rep.press("u")
+        await rep.see("Taken back before it was sent")
+        await rep.see("1 waiting to be sent")
+        site.start()
+        await rep.until(lambda: not rep.app.board.waiting)
+    assert site.moves(sent) == [("declined", "zhang"), ("proposed", "zhang")]
+    assert site.moves(waits) == []
+
+
+async def test_an_undo_whose_answer_was_lost_is_not_taken_for_a_conflict(site: Site) -> None:
+    card = site.put_card(terms=FULL)
+    with proxied(site) as proxy:
+        async with rep_at(proxy.url) as rep:
+            await rep.see("Offer two instalments.")
+            await rep.press("d")
+            await rep.see("can be undone until ")
+            proxy.loses_answers_to = b"/undo"
+            await rep.press("u")
+            await rep.see("Taken back: Fit the offer to the budget")
+    assert site.moves(card) == [("declined", "zhang"), ("proposed", "zhang")]
+
+
+async def test_an_undo_that_comes_too_late_is_told_with_the_gateways_sentence(site: Site) -> None:
+    card = site.put_card(terms=FULL)
+    async with rep_at(site.url) as rep:
+        await rep.see("Offer two instalments.")
+        await rep.press("d")
+        await rep.see("can be undone until ")
+        site.stop()
+        await rep.see("NO LINK since")
+        await rep.press("u")
+        site.journal.undo(card, "li").result()
+        site.start()
+        await rep.see("The gateway did not take it: This action is proposed and can no longer be")
+        assert not rep.app.board.waiting
+
+
+async def test_nobody_elses_move_is_taken_back_when_the_own_one_was_refused(site: Site) -> None:
+    card = site.put_card(terms=FULL)
+    with proxied(site) as proxy:
+        async with rep_at(proxy.url) as rep:
+            await rep.see("Offer two instalments.")
+            await rep.until(lambda: rep.app.board.link == "connected")
+            site.stop()
+            await rep.press("a")
+            await rep.see("NO LINK since")
+            rep.app.board.waiting.first().begun = True
+            await rep.press("u")
+            site.journal.move(card, "declined", "li").result()
+            site.start()
+            await rep.until(lambda: not rep.app.board.waiting)
+    assert site.moves(card) == [("declined", "li")]
+
+
+async def test_a_card_is_handed_over_with_one_key_and_that_can_be_taken_back(site: Site) -> None:
+    card = site.put_card(terms=FULL)
+    async with rep_at(site.url, size=(80, 40)) as rep:
+        await rep.see("h: hand to finance")
+        await rep.press("h")
+        await rep.see("Handed to finance: Fit the offer to the budget")
+        await rep.see("(for: finance)")
+        assert "h: hand to finance" not in "\n".join(rep.lines)
+        await rep.press("u")
+        await rep.see("(for: rep)")
+    assert site.moves(card) == [("proposed", "zhang"), ("proposed", "zhang")]
+
+
+async def test_a_hand_over_without_a_link_waits_and_is_sent_once(site: Site) -> None:
+    card = site.put_card(terms=FULL)
+    with proxied(site) as proxy:
+        async with rep_at(proxy.url) as rep:
+            await rep.see("Offer two instalments.")
+            proxy.loses_answers_to = b"/hand_over"
+            await rep.press("h")
+            await rep.see("Handed to finance: Fit the offer to the budget")
+    assert site.moves(card) == [("proposed", "zhang")]
+
+
+async def test_the_bell_calls_to_a_card_that_is_asked_for_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    rung: list[bool] = []
+    monkeypatch.setattr(Terminal, "bell", lambda app: rung.append(True))
+    site.put_card(terms=FULL)
+    async with rep_at(site.url, size=(80, 40)) as rep:
+        await rep.see("Offer two instalments.")
+        await rep.until(lambda: rep.app.board.link == "connected")
+        assert not rung
+        site.let_time_pass()
+        await rep.see("Asked again: Fit the offer to the budget")
+        await rep.see("asked again once")
+        assert rung
+
+
+async def test_a_chain_stands_above_the_card_and_marks_its_steps(site: Site) -> None:
+    site.put_card(terms=FULL, has_chain=True)
+    async with rep_at(site.url, size=(80, 40)) as rep:
+        await rep.see("0.83 now; do this one within 17 min: 0.91 (0.86-0.94), unproven")
+        screen = "\n".join(rep.lines)
+    assert "STEP  step 1 of 1 of the chain, unproven" in screen
+    assert ">*new" in screen
+    assert "WITH  comparison sheet" in screen
+    assert " SHEET supplier  full service" in screen
+
+
+async def test_what_came_of_it_is_told_with_keys(site: Site) -> None:
+    first, second, third = (site.want_outcome(name, SPOKEN) for name in ("first", "second", "third"))
+    async with rep_at(site.url) as rep:
+        await rep.see("o: 3 outcomes asked")
+        await rep.press("o")
+        await rep.until(lambda: "Did the customer order?" in rep.page)
+        assert 'said then: "that is more than we budgeted"' in rep.page
+        await rep.press("y", "y", "x", "u", "j", "n", "j", "8", "7", "enter")
+        await rep.until(lambda: len(site.outcomes()) == 3)
+        await rep.until(lambda: "Outcome saved." in rep.page)
+        assert "answer: 87 %" in rep.page
+        await rep.press("escape")
+        await rep.until(lambda: "asked" not in rep.lines[0])
+    assert site.outcomes() == [(first, 1.0, "zhang"), (second, 0.0, "zhang"), (third, 0.87, "zhang")]
+
+
+async def test_an_outcome_told_without_a_link_waits_and_is_told_once(site: Site) -> None:
+    decision = site.want_outcome("first")
+    async with rep_at(site.url) as rep:
+        await rep.see("o: 1 outcome asked")
+        site.stop()
+        await rep.see("NO LINK since")
+        await rep.press("o", "n", "y")
+        await rep.until(lambda: "answer: yes, waiting to be sent" in rep.page)
+        await rep.press("1", "0", "1", "enter")
+        await rep.until(lambda: "It lies between 0 and 100." in rep.page)
+        await rep.press("escape")
+        await rep.see("1 waiting to be sent")
+        site.start()
+        await rep.until(lambda: not rep.app.board.waiting)
+    assert site.outcomes() == [(decision, 1.0, "zhang")]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.columns import fit, plain, width, wrap
+from tui.columns import fit, plain, table, width, wrap
 
 CHINESE = st.text("提升机轴承温度过高，请检查。「」（）abc 12 ", max_size=80)
 
@@ -50,3 +50,32 @@ def test_lines_break_at_spaces_and_between_chinese_characters_but_not_before_a_s
 
 def test_a_cut_text_says_so() -> None:
     assert fit("清空机房并通知安全工程师", 11) == "清空机房.. "
+
+
+@given(
+    st.lists(CHINESE | st.text(max_size=20), max_size=6),
+    st.lists(st.lists(CHINESE | st.text(max_size=20), max_size=7), max_size=5),
+    st.integers(2, 90),
+)
+def test_no_line_of_a_table_is_too_wide(heads: list[str], rows: list[list[str]], columns: int) -> None:
+    assert all(width(line) <= columns for line in table(heads, rows, columns))
+
+
+def test_a_table_wraps_its_widest_column() -> None:
+    rows = [["ours", "four hours, day and night"], ["对手", "次日"]]
+    assert table(["who", "there in"], rows, 20) == [
+        "who   there in",
+        "----  --------------",
+        "ours  four hours,",
+        "      day and night",
+        "对手  次日",
+    ]
+
+
+def test_a_table_with_too_many_columns_says_each_cell_after_its_head() -> None:
+    assert table(["supplier", "warranty"], [["Summit", "one year"]], 12) == [
+        "supplier:",
+        "Summit",
+        "warranty:",
+        "one year",
+    ]

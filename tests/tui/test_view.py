@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from tests.tui.cards import NOW_US, a_card
 from tui import view
 from tui.board import Board
-from tui.client import Card, Evidence
+from tui.client import Card, Chain, ChainStep, Evidence, Sheet, Wanted
 from tui.words import Language
 
 SPOKEN = Evidence(
@@ -105,6 +106,136 @@ def test_urgent_is_said_in_words_and_only_repeated_in_colour() -> None:
     assert "red" in str(late.spans[0].style)
 
 
+SHEET = Sheet(columns=("supplier", "全包价"), rows=(("Summit 顶峰", "61,000"), ("ours", "84,000")))
+CHAIN = Chain(
+    goal="deal",
+    subject="Red Ridge mine",
+    before=0.83,
+    after=0.91,
+    low=0.86,
+    high=0.94,
+    until=NOW_US + 17 * 60_000_000,
+    steps=tuple(ChainStep(card_id=card_id, proven=card_id != "2") for card_id in "123"),
+)
+
+
+def test_the_card_tells_with_what_to_whom_how_often_and_what_a_key_can_do() -> None:
+    undo_until = NOW_US + 240_000_000
+    card = a_card(
+        "1",
+        tool={"en": "comparison sheet", "zh": "竞品对比表"},
+        sheet=SHEET,
+        to="li@mine",
+        text="12 x 7,000",
+        asked=2,
+        hand_over="finance",
+        undo_until=undo_until,
+    )
+    lines, _ = view.card_page(a_board("en", card), NOW_US, 80, 40, 0)
+    text = "\n".join(line.plain.rstrip() for line in lines)
+    assert " DO    Offer two instalments.\n       h: hand to finance\n WITH  comparison sheet\n TO    li@mine\n" in text
+    assert " TEXT  12 x 7,000\n" in text
+    assert f"       asked again 2 times\n       can be undone until {view.clock(undo_until, NOW_US)} (u)\n" in text
+    assert " SHEET supplier     全包价\n       -----------  ------\n       Summit 顶峰  61,000\n" in text
+    lines, _ = view.card_page(a_board("zh", card), NOW_US, 80, 40, 0)
+    text = "\n".join(line.plain.rstrip() for line in lines)
+    assert "h: 转给财务\n 用具 竞品对比表\n 发给 li@mine" in text
+    lines, _ = view.card_page(a_board("en", a_card("1", state="undone", by="zhang")), NOW_US, 80, 40, 0)
+    assert lines[-1].plain == " STATE undone by zhang"
+
+
+@pytest.mark.parametrize(
+    ("language", "first", "step", "unproven"),
+    [
+        (
+            "en",
+            " 0.83 now; do these 3 within 17 min: 0.91 (0.86-0.94), unproven",
+            " STEP  step 1 of 3 of the chain",
+            "step 2 of 3 of the chain, unproven",
+        ),
+        (
+            "zh",
+            " 现在 83%；17 分钟内做完这 3 件：91%（86-94%），未经验证",
+            " 步骤 这一套的第 1/3 件",
+            "这一套的第 2/3 件, 未经验证",
+        ),
+    ],
+)
+def test_a_chain_is_told_above_its_steps_and_beside_them(
+    language: Language, first: str, step: str, unproven: str
+) -> None:
+    board = a_board(
+        language,
+        a_card("1"),
+        a_card("2", due_in_min=40),
+        a_card("4", due_in_min=50),
+        a_card("5", due_in_min=60, goal="deal"),
+    )
+    other = msgspec.structs.replace(CHAIN, goal="stay", steps=(ChainStep(card_id="4"),))
+    board.chains = [CHAIN, other]
+    texts = []
+    for steps in (1, 2, -3):
+        lines, _ = view.card_page(board, NOW_US, 80, 40, 0)
+        texts.append([line.plain.rstrip() for line in lines])
+        board.choose(steps)
+    assert [text[1] for text in texts] == [first] * 3
+    assert step in texts[0]
+    assert any(line.endswith(unproven) for line in texts[1])
+    assert [line.plain[:2] for line in view.card_list(board, NOW_US, 80, 10)] == ["  ", ">*", " *", " +", "  "]
+    lines, _ = view.card_page(board, CHAIN.until, 80, 40, 0)
+    assert first not in [line.plain.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_the_key_bar_names_what_it_has_room_for_and_always_has_all_keys(language: Language, columns: int) -> None:
+    bar = view.foot(a_board(language), columns)[-1]
+    assert bar.cell_len <= columns
+    assert [key for key, _ in view.KEYS if f" {key} " not in bar.plain] == []
+    assert columns < 60 or "accept" in bar.plain or "接受" in bar.plain
+
+
+def test_how_many_outcomes_are_asked_is_said_where_there_is_room() -> None:
+    board = a_board("en", a_card("1"))
+    board.wanted = [Wanted(decision_id="d", play="p", title={}, subject="s", at=NOW_US)]
+    assert "1 outcome asked" in view.head(board, NOW_US, 80)[0].plain
+    assert "asked" not in view.head(board, NOW_US, 40)[0].plain
+    board.tell("d", 1.0)
+    assert "asked" not in view.head(board, NOW_US, 80)[0].plain
+
+
+@given(
+    st.lists(
+        st.builds(
+            Wanted,
+            decision_id=st.sampled_from("abc"),
+            play=st.just("p"),
+            title=st.just({"en": "t"}),
+            subject=st.text(max_size=40),
+            at=st.just(NOW_US),
+            said=st.text(max_size=200),
+        ),
+        max_size=9,
+    ),
+    st.sampled_from(["zh", "en"]),
+    st.integers(0, 130),
+    st.integers(0, 30),
+    st.text("0123456789", max_size=3),
+)
+def test_no_outcome_breaks_the_page(
+    wanted: list[Wanted], language: Language, columns: int, rows: int, typed: str
+) -> None:
+    board = a_board(language)
+    board.told = {"a": 0.87}
+    board.tell("b", 1.0)
+    for place in range(max(1, len(wanted))):
+        lines = view.outcome_page(board, wanted, place, typed, NOW_US, columns, rows)
+        assert len(lines) <= rows
+        for line in lines:
+            assert columns < 40 or line.cell_len <= columns
+            assert not [character for character in line.plain if unicodedata.category(character) in ("Cc", "Cf", "Cs")]
+
+
 @given(
     st.builds(
         a_card,
@@ -118,6 +249,18 @@ def test_urgent_is_said_in_words_and_only_repeated_in_colour() -> None:
         by=st.text(max_size=20),
         state=st.sampled_from(["proposed", "accepted", "fired", "done", "unheard of"]),
         event_kind=st.sampled_from(["call", "reading", "note", "?"]),
+        tool=st.dictionaries(st.sampled_from(["en", "zh"]), st.text(max_size=50)),
+        sheet=st.none()
+        | st.builds(
+            Sheet,
+            columns=st.lists(st.text(max_size=20), max_size=8).map(tuple),
+            rows=st.lists(st.lists(st.text(max_size=30), max_size=8).map(tuple), max_size=4).map(tuple),
+        ),
+        to=st.text(max_size=40),
+        text=st.text(max_size=200),
+        hand_over=st.text(max_size=20),
+        undo_until=st.none() | st.integers(NOW_US, NOW_US + 10**9),
+        asked=st.integers(0, 3),
         evidence=st.lists(
             st.builds(Evidence, kind=st.sampled_from(["spoken", "measured", "known", "?"]), text=st.text())
         ),
@@ -130,6 +273,7 @@ def test_urgent_is_said_in_words_and_only_repeated_in_colour() -> None:
 def test_no_card_breaks_the_screen(card: Card, language: Language, columns: int, rows: int, scroll: int) -> None:
     board = a_board(language, card)
     board.said = card.subject
+    board.chains = [CHAIN]
     page, _ = view.card_page(board, NOW_US, columns, rows, scroll)
     for lines in (
         view.head(board, NOW_US, columns),

@@ -1,6 +1,6 @@
 """What waits to be sent: bounded, in order, each thing once."""
 
-from tui.client import Move
+from tui.client import Move, NewOutcome
 from tui.waiting import Waiting
 
 ACCEPT, DECLINE, OTHER = (
@@ -38,3 +38,43 @@ def test_of_several_decisions_about_a_card_the_last_counts() -> None:
     waiting.add(DECLINE)
     assert waiting.verb_for("1") == "decline"
     assert waiting.verb_for("2") is None
+
+
+def test_what_was_taken_back_can_be_decided_again() -> None:
+    waiting = Waiting()
+    undo = Move(card_id="1", verb="undo", by="zhang")
+    assert [waiting.add(move) for move in (ACCEPT, undo, undo, ACCEPT, ACCEPT, undo)] == [
+        "added",
+        "added",
+        "already",
+        "added",
+        "already",
+        "added",
+    ]
+
+
+def test_only_the_last_decision_is_taken_back() -> None:
+    waiting = Waiting()
+    for move in (ACCEPT, OTHER, DECLINE):
+        waiting.add(move)
+    assert waiting.take_back("1")
+    assert [item.what for item in waiting] == [ACCEPT, OTHER]
+
+
+def test_a_refused_move_takes_its_undo_with_it() -> None:
+    waiting = Waiting()
+    for move in (ACCEPT, OTHER, Move(card_id="1", verb="undo", by="zhang")):
+        waiting.add(move)
+    waiting.forget_undo("1")
+    assert [item.what for item in waiting] == [ACCEPT, OTHER]
+
+
+def test_an_outcome_that_may_have_been_heard_is_corrected_after_it() -> None:
+    waiting = Waiting()
+    yes, no = (NewOutcome(decision_id="d", value=value, by="zhang") for value in (1.0, 0.0))
+    waiting.add(yes)
+    waiting.first().begun = True
+    waiting.add(no)
+    assert [item.what for item in waiting] == [yes, no]
+    assert waiting.value_for("d") == 0.0
+    assert waiting.value_for("e") is None
