@@ -48,7 +48,7 @@ def parts_of(
         hosts=("gateway.local",),
         audio=audio,
         packs=[find_pack(name, SHIPPED).manifest for name in ("call-signals", "device-anomaly")],
-        titles=TITLES if playbook is None else playbook.titles,
+        titles={**plays.titles, **TITLES},
         health=health,
         readiness=readiness,
         orders=Orders(folder, journal, lambda: None),

@@ -37,7 +37,7 @@ from edge.events import (
 from edge.metrics import Metrics
 from edge.store import audit, comparisons, moves, outbox, timers
 from edge.store.comparisons import Shadowed
-from edge.store.database import Readers, Writer, number
+from edge.store.database import Readers, Writer, number, open_read_only
 from edge.store.known import remember
 from edge.store.migrations import migrate
 from edge.store.outcomes import Claim, Judged, judge
@@ -119,7 +119,8 @@ class Journal:
         self._changed = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
         self._recent = Recent()
-        self.steady = Steady(self.readers.connection())
+        with contextlib.closing(open_read_only(path)) as connection:
+            self.steady = Steady(connection)
         self._writer = Writer(path, self._committed, self.metrics)
         self.write(audit.adopt).result()
         with contextlib.suppress(JournalError):  # a full disk: it is kept when there is room again

@@ -171,7 +171,7 @@ ALTER TABLE decisions ADD COLUMN chain TEXT NOT NULL DEFAULT 'null';
 ALTER TABLE actions ADD COLUMN terms TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE actions ADD COLUMN holder TEXT;
 ALTER TABLE transitions ADD COLUMN role TEXT NOT NULL DEFAULT '';
-CREATE INDEX decisions_goal ON decisions (outcome_until) WHERE goal <> '';
+CREATE INDEX decisions_goal ON decisions (subject, goal, seq) WHERE goal <> '';
 
 CREATE TABLE outcomes (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision_id TEXT NOT NULL, at INTEGER NOT NULL, value REAL NOT NULL,

@@ -7,7 +7,7 @@ import apsw
 import msgspec
 
 from edge.events import Arm, Chain, SpokenEvidence, State
-from edge.store.outcomes import DAY_US
+from edge.store.outcomes import DAY_US, DEFAULT_DAYS
 from edge.store.queries import EVIDENCE, OPEN, Titles
 
 EARLIER_US = 30 * DAY_US
@@ -61,6 +61,9 @@ FROM outcomes o JOIN decisions d ON d.id = o.decision_id
 """
 
 
+_UNTIL = f"coalesce(nullif(d.outcome_until, 0), d.at + {DEFAULT_DAYS * DAY_US})"
+
+
 def outcomes(connection: apsw.Connection, titles: Titles, *, limit: int) -> list[OutcomeRow]:
     """What was told last, newest first."""
     return _outcomes(connection, titles, "ORDER BY o.seq DESC LIMIT ?", limit)
@@ -102,9 +105,9 @@ def wanted(connection: apsw.Connection, titles: Titles, now: int, limit: int) ->
     The oldest first, of each goal with a subject only the newest. What was withdrawn, or called for while its play was
     paused, is not asked about."""
     rows: Any = connection.execute(
-        "SELECT d.id, d.play, d.subject, d.goal, d.at, d.outcome_until, coalesce(p.evidence, '[]') "
+        f"SELECT d.id, d.play, d.subject, d.goal, d.at, {_UNTIL}, coalesce(p.evidence, '[]') "
         "FROM decisions d LEFT JOIN predictions p ON p.id = d.prediction_id "
-        "WHERE d.goal <> '' AND d.outcome_until >= ? AND d.deadline <= ? AND d.arm <> 'paused' "
+        f"WHERE d.goal <> '' AND {_UNTIL} >= ? AND d.deadline <= ? AND d.arm <> 'paused' "
         "AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.decision_id = d.id) "
         "AND NOT EXISTS (SELECT 1 FROM decisions n WHERE n.subject = d.subject AND n.goal = d.goal AND n.seq > d.seq) "
         # Whose steps were all left out has no action, and is asked about like the others.

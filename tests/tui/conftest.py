@@ -12,6 +12,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.strip import Strip
 
+from edge.decide.playbook import read_playbook
 from edge.events import (
     Action,
     Chain,
@@ -25,6 +26,7 @@ from edge.events import (
     new_id,
     now_us,
 )
+from edge.site import SAMPLE
 from edge.store.journal import Conclusions, Journal, Offer
 from edge.web.app import create_app
 from edge.web.server import Server
@@ -35,6 +37,7 @@ from tui.lines import Lines
 from tui.words import Language
 
 MINUTE_US = 60_000_000
+PLAYBOOK = read_playbook(SAMPLE / "playbook.toml")
 PATIENCE_S = 20.0
 
 
@@ -57,7 +60,7 @@ class Site:
     def start(self) -> None:
         """Begin to answer."""
         listening = socket.create_server(("127.0.0.1", self.port))
-        server = Server(create_app(parts_of(self.journal, self._folder)), "127.0.0.1", self.port)
+        server = Server(create_app(parts_of(self.journal, self._folder, playbook=PLAYBOOK)), "127.0.0.1", self.port)
         self._thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         self._thread.start()
         self._server = server
