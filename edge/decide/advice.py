@@ -41,11 +41,24 @@ def advised(
     free_in = plays.busy(connection)
     chains = {}
     for (subject, goal), steps in new.items():
-        earlier = [OpenStep(action=action, play=play) for play, action in plays.open_steps(connection, subject, goal)]
+        earlier = _open(connection, subject, goal)
         chains[subject, goal] = advise(playbook, experiments, goal, [*earlier, *steps], free_in)
     return [
         msgspec.structs.replace(decision, chain=chains.get((decision.subject, decision.goal))) for decision in decisions
     ]
+
+
+def advise_again(
+    connection: apsw.Connection, playbook: Playbook, experiments: Experiments, subject: str, goal: str
+) -> Chain | None:
+    """What is best of the steps that still wait for an answer about a subject; None when none is known to help."""
+    if goal not in playbook.goals:  # the playbook was edited meanwhile
+        return None
+    return advise(playbook, experiments, goal, _open(connection, subject, goal), plays.busy(connection))
+
+
+def _open(connection: apsw.Connection, subject: str, goal: str) -> list[OpenStep]:
+    return [OpenStep(action=action, play=play) for play, action in plays.open_steps(connection, subject, goal)]
 
 
 def advise(

@@ -74,10 +74,7 @@ def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark:
     action, before, _ = _found(connection, action_id)
     until = timers.running(connection, action.id, "undo")
     if until is None or until <= now:
-        raise Conflict(
-            f"This action is {before} and can no longer be taken back: that goes for {action.terms.undo_s:.0f} s after "
-            "it was moved; write a note, or ring whoever has it."
-        )
+        raise Conflict(f"This action is {before} and can no longer be taken back: that goes for {_minutes(action)}.")
     carried_out = action.channel != "card" and timers.running(connection, action.id, "perform") is None
     waits = action.channel == "message" and not carried_out
     if before in ("proposed", "declined") or (before == "accepted" and (action.channel == "card" or waits)):
@@ -182,6 +179,10 @@ def _found(connection: apsw.Connection, action_id: str) -> tuple[Action, State, 
     if row is None:
         raise Conflict(f"There is no action {action_id}; reload the list.")
     return read(Action, columns, row[2:]), row[0], row[1]
+
+
+def _minutes(action: Action) -> str:
+    return f"{action.terms.undo_s / 60:g} min" if action.terms.undo_s else "other steps only"
 
 
 def _role_before(connection: apsw.Connection, action: Action) -> str:

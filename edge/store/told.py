@@ -1,6 +1,6 @@
 """What people are asked about the outcomes of decisions, and what they have told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -11,6 +11,7 @@ from edge.store.outcomes import DAY_US, DEFAULT_DAYS
 from edge.store.queries import EVIDENCE, OPEN, Titles
 
 EARLIER_US = 30 * DAY_US
+CAME_TO_NOTHING: tuple[State, ...] = ("declined", "expired", "withdrawn", "failed", "undone")
 STILL_OPEN: tuple[State, ...] = ("proposed", "accepted", "fired")
 
 
@@ -176,8 +177,8 @@ class ChainStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChainRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What it was best to do about a subject for a goal when the last of its plays was called for: how likely the goal
-    is without and with it, between which bounds, and until when it helps."""
+    """What it is best to do about a subject for a goal: how likely the goal is without and with it, between which
+    bounds, and until when it helps."""
 
     decision_id: str
     goal: str
@@ -194,8 +195,10 @@ class ChainRow(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[ChainStep, ...]
 
 
-def chains(connection: apsw.Connection, limit: int) -> list[ChainRow]:
-    """The newest chain of each subject and goal of which a step is still open, newest first."""
+def chains(connection: apsw.Connection, limit: int, again: Callable[[str, str], Chain | None]) -> list[ChainRow]:
+    """What is best for each subject and goal of which something is still open, newest first: what was found when the
+    last decision was made, or, where a step of that came to nothing, what is found now by `again`, of subject and
+    goal."""
     rows: Any = connection.execute(
         "SELECT d.id, d.subject, d.at, d.chain, max(d.seq) FROM decisions d WHERE d.goal <> '' AND d.chain <> 'null' "
         "AND EXISTS (SELECT 1 FROM decisions b JOIN actions a ON a.decision_id = b.id WHERE b.subject = d.subject "
@@ -205,25 +208,33 @@ def chains(connection: apsw.Connection, limit: int) -> list[ChainRow]:
     ).fetchall()
     found = []
     for decision_id, subject, at, text, _ in rows:
-        chain = msgspec.json.decode(text, type=Chain)
-        found.append(
-            ChainRow(
-                decision_id=decision_id,
-                goal=chain.goal,
-                subject=subject,
-                at=at,
-                before=chain.before,
-                after=chain.after,
-                low=chain.low,
-                high=chain.high,
-                minutes=chain.minutes,
-                within_minutes=chain.within_minutes,
-                until=at + round(chain.within_minutes * 60_000_000),
-                cost=chain.cost,
-                steps=_steps(connection, chain),
-            )
-        )
-    return [row for row in found if any(step.state in STILL_OPEN for step in row.steps)]
+        chain: Chain | None = msgspec.json.decode(text, type=Chain)
+        assert chain is not None
+        steps = _steps(connection, chain)
+        if any(step.state in CAME_TO_NOTHING for step in steps):
+            chain = again(subject, chain.goal)
+            steps = () if chain is None else _steps(connection, chain)
+        if chain is not None and any(step.state in STILL_OPEN for step in steps):
+            found.append(_chain_row(decision_id, subject, at, chain, steps))
+    return found
+
+
+def _chain_row(decision_id: str, subject: str, at: int, chain: Chain, steps: tuple[ChainStep, ...]) -> ChainRow:
+    return ChainRow(
+        decision_id=decision_id,
+        goal=chain.goal,
+        subject=subject,
+        at=at,
+        before=chain.before,
+        after=chain.after,
+        low=chain.low,
+        high=chain.high,
+        minutes=chain.minutes,
+        within_minutes=chain.within_minutes,
+        until=at + round(chain.within_minutes * 60_000_000),
+        cost=chain.cost,
+        steps=steps,
+    )
 
 
 def _steps(connection: apsw.Connection, chain: Chain) -> tuple[ChainStep, ...]:

@@ -9,6 +9,7 @@ from litestar import Router, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from edge.decide.advice import advise_again
 from edge.decide.drivers import Association, Seen, associations
 from edge.decide.experiments import Key
 from edge.decide.playbook import Play, Playbook
@@ -104,7 +105,10 @@ async def resume(parts: Parts, name: FromPath[str], data: JSONBody[PlayAnswer]) 
 @get("/api/chains", sync_to_thread=True, tags=["plays"])
 def chains(parts: Parts, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100) -> list[ChainRow]:
     """What it is best to do now, by subject and goal, as long as something of it is open."""
-    return told.chains(parts.journal.readers.connection(), limit)
+    connection, playbook, experiments = parts.journal.readers.connection(), parts.playbook(), parts.experiments()
+    return told.chains(
+        connection, limit, lambda subject, goal: advise_again(connection, playbook, experiments, subject, goal)
+    )
 
 
 @get("/api/drivers", sync_to_thread=True, tags=["plays"])

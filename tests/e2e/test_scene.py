@@ -69,6 +69,9 @@ def test_a_budget_worry_becomes_a_comparison_a_hand_over_and_a_message_each_with
         (chain,) = [one for one in chains if (one["subject"], one["goal"]) == ("red-hill", "deal")]
         assert chain["before"] < chain["after"]
         assert chain["minutes"] <= chain["within_minutes"]
+        assert at_once["message"]["id"] not in {step["card_id"] for step in chain["steps"]}, (
+            "what is undone helps nobody"
+        )
         verified = subprocess.run(
             [*OUTSTATION, "audit", "verify", str(site), "--json"], capture_output=True, check=True
         )

@@ -76,7 +76,7 @@ def test_after_its_window_nothing_is_taken_back_and_it_says_for_how_long_that_we
     move(acting, action)
     before = acting.moves(action)
     acting.settle(61)
-    with pytest.raises(Conflict, match="for 60 s after"):
+    with pytest.raises(Conflict, match="goes for 1 min"):
         undo(acting, action)
     assert acting.moves(action) == before
     assert acting.card(action).undo_until is None
@@ -286,7 +286,7 @@ def test_a_play_that_is_edited_changes_nothing_of_what_is_under_way(acting: Acti
     assert acting.moves(old) == ["fired", "done"]
     acting.settle(6 * 60)
     undo(acting, old)
-    with pytest.raises(Conflict, match="300 s"):
+    with pytest.raises(Conflict, match="goes for 5 min"):
         undo(acting, new)
 
 
