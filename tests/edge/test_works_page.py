@@ -169,8 +169,7 @@ def test_a_chain_of_which_a_step_is_given_up_promises_nothing_any_more(tab: Tab,
     look(tab, site, "cards")
     tab.wait("document.querySelector('.chain') !== null")
     site.journal.move(site.measured.call, "declined", "Zhao").result()
-    tab.wait("document.querySelector('.chain .broken') !== null")
-    assert "no longer holds" in text(tab, ".chain")
+    tab.wait("document.querySelector('.chain') === null")  # of what is left nothing is known to help here
 
 
 # ---- what works ------------------------------------------------------------------------------------------------------

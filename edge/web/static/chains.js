@@ -5,8 +5,6 @@ import { gatewayNow } from "./gateway.js";
 import { isOpen, questionOf, state } from "./state.js";
 import { inLanguage, name, odds, oddsBetween, say, span } from "./words.js";
 
-const GIVEN_UP = new Set(["declined", "expired", "withdrawn", "failed", "undone"]);
-
 const current = () => state.chains.filter((chain) => chain.until > gatewayNow());
 
 /** The chain that begins with a step of a play that was called; undefined: there is none, or its time is over. */
@@ -31,13 +29,11 @@ export function banner(chain) {
   const these = say(`these${chain.steps.length}`);
   const after = [odds(chain.after), oddsBetween(chain.low, chain.high)];
   const promise = say("chainSays", odds(chain.before), these, span(chain.within_minutes), ...after);
-  const broken = chain.steps.some((step) => GIVEN_UP.has(step.state));
   return h(
     "section.chain",
     { "data-until": chain.until, "aria-label": say("bestChain") },
-    h(`p.promise${broken ? ".broken" : ""}`, {}, promise),
+    h("p.promise", {}, promise),
     h("p.quiet", {}, h("span.amount"), ` ${say("left")} · `, inLanguage(questionOf(chain.goal)) || name(chain.goal)),
-    broken && h("p.held", {}, say("chainBroken")),
     h("ol.plain", {}, chain.steps.map(stepElement)),
   );
 }

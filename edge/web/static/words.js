@@ -80,7 +80,6 @@ export const WORDS = {
     "现在 {0}；{2}内做完{1} → {3}（{4}）",
     "{0} now; do {1} within {2} and it is {3} ({4})",
   ],
-  chainBroken: ["其中有一步不做了，这个数不再成立", "One of them will not be done: this figure no longer holds"],
   chainStep: ["最该做的第 {0} 步，共 {1} 步", "Step {0} of {1} of what it is best to do"],
   these1: ["这 1 件", "this one"],
   these2: ["这 2 件", "these two"],
