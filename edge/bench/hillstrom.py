@@ -1,8 +1,8 @@
 """What `edge.decide.uplift` finds in a published experiment: Kevin Hillstrom's e-mail challenge (MineThatData, 2008).
 
-`python -m edge.bench.hillstrom --data DIR` takes a folder with `hillstrom*.csv`: a row a customer, with recency,
-history, mens, womens, newbie, channel, zip_code, treatment, visit, conversion and spend. Each e-mail went to a third of
-the customers, and a third got none; so beside those left alone half of the rest are treated.
+`python -m edge.bench.hillstrom --data DIR` takes the folder of the data sets, in which `hillstrom/*.csv` has a row a
+customer, with recency, history, mens, womens, newbie, channel, zip_code, treatment, visit, conversion and spend. Each
+e-mail went to a third of the customers, and a third got none; so beside those left alone half of the rest are treated.
 """
 
 import csv
@@ -32,8 +32,11 @@ Row = Mapping[str, str]
 
 
 def measure(folder: Path) -> Iterator[Figure]:
-    """Each e-mail against none, with what was known of the customers and without. Raises OSError."""
-    rows = [row for path in sorted(folder.glob("hillstrom*.csv")) for row in read(path)]
+    """Each e-mail against none, with what was known of the customers and without. Raises OSError, FileNotFoundError
+    when there is no such experiment."""
+    rows = [row for path in sorted(folder.glob("hillstrom/*.csv")) for row in read(path)]
+    if not rows:
+        raise FileNotFoundError(f"{folder} has no hillstrom/*.csv; name the folder of the data sets.")
     for (email, outcome), published in PUBLISHED.items():
         compared = [row for row in rows if row["treatment"] in (email, NO_EMAIL)]
         for known in (True, False):
@@ -95,8 +98,11 @@ def difference(rows: Sequence[Row], email: str, outcome: str) -> float:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def main(folder: Path, as_json: bool) -> None:
     """What the e-mails of the Hillstrom experiment did."""
-    for figure in measure(folder):
-        show(figure, as_json)
+    try:
+        for figure in measure(folder):
+            show(figure, as_json)
+    except OSError as error:
+        raise click.UsageError(str(error)) from None
 
 
 if __name__ == "__main__":

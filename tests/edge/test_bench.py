@@ -120,14 +120,18 @@ def test_all_experiments_at_once_come_to_what_the_product_comes_to_one_by_one() 
 def test_an_experiment_in_a_file_is_found_again(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     known = {"recency": "6", "history": "80.5", "mens": "1", "womens": "0", "newbie": "0", "channel": "Web"}
-    with (tmp_path / "hillstrom.csv").open("w", newline="") as file:
+    command = [sys.executable, "-m", "edge.bench.hillstrom", "--data", str(tmp_path), "--json"]
+    without = subprocess.run(command, capture_output=True, text=True)
+    assert (without.returncode, without.stdout) == (2, "")
+    assert "has no hillstrom/*.csv" in without.stderr
+    (tmp_path / "hillstrom").mkdir()
+    with (tmp_path / "hillstrom" / "odd.csv").open("w", newline="") as file:
         rows = csv.DictWriter(file, [*known, "treatment", "visit", "conversion"])
         rows.writeheader()
         for number in range(1_500):
             treatment = ("Mens E-Mail", "Womens E-Mail", "No E-Mail")[number % 3]
             visit = int(draw.random() < (0.1 if treatment == "No E-Mail" else 0.4))
             rows.writerow(known | {"treatment": treatment, "visit": visit, "conversion": number % 2})
-    command = [sys.executable, "-m", "edge.bench.hillstrom", "--data", str(tmp_path), "--json"]
     ran = subprocess.run(command, capture_output=True, check=True)
     figures = [msgspec.json.decode(line, type=Figure) for line in ran.stdout.splitlines()]
     lows = [one.value for one in figures if "visit" in one.case and one.metric == "low"]
