@@ -462,22 +462,26 @@ class Pipeline:
             for told in outcomes.told(connection, self._told):
                 self.experiments.take(told)
             self._told = last
-        for play in self.experiments.harmful():
-            if play not in self._decider.paused:
-                effect = self.experiments.effects[play, ""]
-                why = (
-                    f"shown to harm: {100 * effect.mean:+.0f} points, between {100 * effect.low:+.0f} and "
-                    f"{100 * effect.high:+.0f}, {effect.treated} treated and {effect.held_out} left alone"
-                )
-                log.warning("a play pauses itself", play=play, reason=why)
-                paused = PlayChange(at=now_us(), play=play, state="paused", by=GATEWAY, remark=why)
-                try:
-                    self._journal.change_play(paused).result()
-                except JournalError as error:
-                    log.error("a play pauses itself when there is room to say so", reason=str(error))
-                    return
-                self._decider.paused = {*self._decider.paused, play}
-        self._weighed = True
+        try:
+            for play in self.experiments.harmful():
+                if play not in self._decider.paused:
+                    self._pause(play)
+        except JournalError as error:
+            log.error("a play pauses itself when there is room to say so", reason=str(error))
+        else:
+            self._weighed = True
+
+    def _pause(self, play: str) -> None:
+        """Let a play that is shown to harm do nothing any more, and say why. Raises JournalError."""
+        effect = self.experiments.effects[play, ""]
+        why = (
+            f"shown to harm: {100 * effect.mean:+.0f} points, between {100 * effect.low:+.0f} and "
+            f"{100 * effect.high:+.0f}, {effect.treated} treated and {effect.held_out} left alone"
+        )
+        log.warning("a play pauses itself", play=play, reason=why)
+        change = PlayChange(at=now_us(), play=play, state="paused", by=GATEWAY, remark=why)
+        self._journal.change_play(change).result()
+        self._decider.paused = {*self._decider.paused, play}
 
     def _recall_experiments(self) -> None:
         """Count all that was told, from the journal; of a play that was paused what was decided after it ran again."""

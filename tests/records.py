@@ -63,6 +63,21 @@ def an_action(**changes: object) -> Action:
     return Action(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+def a_prediction(**changes: object) -> Prediction:
+    """A customer worries about the budget."""
+    fields: dict[str, object] = {
+        "at": AT,
+        "signal_id": "s",
+        "subject": "Red Ridge",
+        "pack": "p",
+        "pack_version": "1",
+        "label": "budget_concern",
+        "probability": 0.8,
+        "evidence": (),
+    }
+    return Prediction(**{**fields, **changes})  # type: ignore[arg-type]
+
+
 _CALL = Call(
     audio="a.wav",
     duration_s=2.5,

@@ -25,6 +25,7 @@ from edge.events import (
 )
 from edge.store.journal import Conclusions, Journal, Offer
 from edge.store.outcomes import Claim
+from tests.records import a_prediction
 
 MINUTE = 60_000_000
 DAY = 24 * 60 * MINUTE
@@ -198,16 +199,8 @@ def _decision(
         at=at, source="notes", subject=subject, received_at=at, boot_id="boot", data=Note(text=said, author="Anna")
     )
     signal = Signal(at=at, event_id=event.id, subject=subject, data=Utterance(channel="note", language="en", text=said))
-    prediction = Prediction(
-        at=at,
-        signal_id=signal.id,
-        subject=subject,
-        pack="call-signals",
-        pack_version="1.0",
-        label=label,
-        probability=0.87,
-        evidence=(SpokenEvidence(event_id=event.id, channel="note", start_s=0.0, end_s=0.0, text=said),),
-    )
+    spoken = SpokenEvidence(event_id=event.id, channel="note", start_s=0.0, end_s=0.0, text=said)
+    prediction = a_prediction(at=at, signal_id=signal.id, subject=subject, label=label, evidence=(spoken,))
     decision = Decision(
         at=at,
         prediction_id=prediction.id,

@@ -58,7 +58,9 @@ class Countdown:
         before: list[Due] = []
         while (due := self._journal.due_timers(AT_ONCE)) and due != before:
             before = due
-            passing = [timer for timer in due if timer.what not in ("perform", "take_back") and not _fails(timer)]
+            passing = [
+                timer for timer in due if timer.what not in ("perform", "take_back") and not timer.fails_in(timer.state)
+            ]
             elapsed = [self._journal.elapse(timer) for timer in passing]  # together: one commit for many
             for one in elapsed:
                 try:
@@ -84,9 +86,10 @@ class Countdown:
                 written += map(self._journal.carried_out, carried_out)
                 carried_out, since_s = [], time.monotonic()
         written += map(self._journal.carried_out, carried_out)
-        for timer in filter(_fails, due):  # only now: what was carried out at the last moment has not failed
-            why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
-            written.append(self._journal.fail(timer, why))
+        for timer in due:  # only now: what was carried out at the last moment has not failed
+            if timer.fails_in(timer.state):
+                why, _ = self._faults.pop(timer.action.id, ("its channel was not reached in time", 0.0))
+                written.append(self._journal.fail(timer, why))
         return written
 
     def _run(self) -> None:
@@ -102,7 +105,8 @@ class Countdown:
             self._journal.wait(seen, LOOK_S)
 
     def _keep_clock(self) -> None:
-        if time.monotonic() - self._kept_s >= KEPT_EVERY_S:
+        """While nothing runs by it, the clock need not be kept: an idle gateway writes nothing."""
+        if time.monotonic() - self._kept_s >= KEPT_EVERY_S and self._journal.has_timers:
             self._kept_s = time.monotonic()
             self._journal.write(self._journal.steady.keep).result()
 
@@ -123,8 +127,3 @@ class Countdown:
             return self._journal.put_off(timer, wait_s)
         self._faults.pop(action.id, None)
         return None
-
-
-def _fails(timer: Due) -> bool:
-    """Whether the time of an action is over that was to be carried out, and was not."""
-    return timer.what == "expire" and timer.state in ("accepted", "fired") and timer.action.channel != "card"

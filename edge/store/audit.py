@@ -16,13 +16,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge.events import GATEWAY, Action, Checkpoint, Decision, Order, Outcome, PlayChange, Record, Transition, now_us
-from edge.store.rows import TABLES, columns_of, kind_of, select, values_of
+from edge.store.rows import TABLES, columns_of, kind_of, name_of, select, values_of
 
 FIRST = bytes(32)
 AUDITED: tuple[type[Record], ...] = (Decision, Action, Transition, Outcome, Order, PlayChange)
 _GIVEN = "AND t.role <> ''"
 _LAST = "(SELECT t.{} FROM transitions t WHERE t.action_id = a.id {} ORDER BY t.seq DESC LIMIT 1)"
-_KINDS = {kind.__name__.lower(): kind for kind in AUDITED}
+_KINDS = {name_of(kind): kind for kind in AUDITED}
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -77,14 +77,7 @@ def adopt(connection: apsw.Connection) -> None:
     if _end(connection)[0]:
         return
     for kind in AUDITED:
-        columns = columns_of(kind)
-        by = columns.index("by") if "by" in columns else None
-        rows: Any = connection.execute(f"SELECT {', '.join(columns)} FROM {TABLES[kind]} ORDER BY seq").fetchall()
-        place = columns.index("id")
-        _enter(
-            connection,
-            [(kind.__name__.lower(), row[place], GATEWAY if by is None else row[by], _digest(row)) for row in rows],
-        )
+        _enter(connection, [(name_of(kind), ref, by, content) for ref, by, content in _records(connection, kind)])
 
 
 def _enter(connection: apsw.Connection, entered: Sequence[tuple[str, str, str, bytes]]) -> None:
@@ -104,8 +97,7 @@ def checkpoint(connection: apsw.Connection, key: Ed25519PrivateKey) -> Checkpoin
     """The site's signature over the last entry; None: it signed that one already, or there is none."""
     seq, last = _end(connection)
     public = key.public_key().public_bytes_raw().hex()
-    row: Any = connection.execute("SELECT entry, key FROM checkpoints ORDER BY seq DESC LIMIT 1").fetchone()
-    if seq == 0 or row == (seq, public):
+    if seq == _signed_by(connection, public):
         return None
     return Checkpoint(
         at=now_us(),
@@ -119,8 +111,7 @@ def checkpoint(connection: apsw.Connection, key: Ed25519PrivateKey) -> Checkpoin
 def unsigned(connection: apsw.Connection, key: str) -> int:
     """How many entries came after the last checkpoint; all of them, where that is by another key than this one
     (Ed25519, public, in hexadecimal)."""
-    row: Any = connection.execute("SELECT entry, key FROM checkpoints ORDER BY seq DESC LIMIT 1").fetchone()
-    return _end(connection)[0] - (int(row[0]) if row is not None and row[1] == key else 0)
+    return _end(connection)[0] - _signed_by(connection, key)
 
 
 # ---- verifying -------------------------------------------------------------------------------------------------------
@@ -189,7 +180,7 @@ class _Walk:
             return "it does not follow from the one before it: one of the two was changed"
         if entry.kind not in self._records:
             return "it is of a kind that is not known"
-        record_id, content = next(self._records[entry.kind], ("", b""))
+        record_id, _, content = next(self._records[entry.kind], ("", "", b""))
         if record_id != entry.ref:
             return "its record is missing"
         if content != entry.content:
@@ -207,7 +198,7 @@ class _Walk:
             ref = self._signed[last][0].checkpoint.id
             return Misfit(seq=last, kind="checkpoint", ref=ref, why="the entries up to it are missing")
         for kind, records in self._records.items():
-            for record_id, _ in records:
+            for record_id, *_ in records:
                 return Misfit(seq=self.entries + 1, kind=kind, ref=record_id, why="it was never entered")
         for why, differs in (
             (
@@ -225,16 +216,24 @@ class _Walk:
         return None
 
 
-def _records(connection: apsw.Connection, kind: type[Record]) -> Iterator[tuple[str, bytes]]:
+def _records(connection: apsw.Connection, kind: type[Record]) -> Iterator[tuple[str, str, bytes]]:
+    """The records of a type in order: the id, who did it, and the SHA-256 of each."""
     columns = columns_of(kind)
     place = columns.index("id")
+    by = columns.index("by") if "by" in columns else None
     rows: Iterator[Any] = connection.cursor().execute(f"SELECT {', '.join(columns)} FROM {TABLES[kind]} ORDER BY seq")
-    return ((row[place], _digest(row)) for row in rows)
+    return ((row[place], GATEWAY if by is None else row[by], _digest(row)) for row in rows)
 
 
 def _end(connection: apsw.Connection) -> tuple[int, bytes]:
     row: Any = connection.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
     return (0, FIRST) if row is None else (int(row[0]), bytes(row[1]))
+
+
+def _signed_by(connection: apsw.Connection, key: str) -> int:
+    """Up to which entry the last checkpoint goes; 0, where it is by another key."""
+    row: Any = connection.execute("SELECT entry, key FROM checkpoints ORDER BY seq DESC LIMIT 1").fetchone()
+    return int(row[0]) if row is not None and row[1] == key else 0
 
 
 def _linked(before: bytes, entry: Entry) -> bytes:

@@ -357,6 +357,11 @@ class Journal:
 
         return self._writer.submit(job, lambda moved: self.metrics.actions.labels(moved.state).inc())
 
+    @property
+    def has_timers(self) -> bool:
+        """Whether anything is to happen to an action by itself."""
+        return timers.any_running(self.readers.connection())
+
     def due_timers(self, limit: int) -> list[Due]:
         """What was to happen by itself until now, and has not."""
         return timers.due(self.readers.connection(), self.steady.now(), limit)
@@ -403,8 +408,7 @@ class Journal:
         def job(connection: apsw.Connection) -> None:
             checkpoint = audit.checkpoint(connection, key)
             if checkpoint is not None:
-                insert(connection, [checkpoint])
-                _announce(connection, [checkpoint])
+                _add(connection, [checkpoint])
 
         return self._writer.submit(job)
 
@@ -415,8 +419,7 @@ class Journal:
 
         def job(connection: apsw.Connection) -> Judged:
             judged = judge(connection, claim)
-            insert(connection, judged.new)
-            _announce(connection, judged.new)
+            _add(connection, judged.new)
             return judged
 
         return self._writer.submit(job)
@@ -427,8 +430,7 @@ class Journal:
 
     def _noted(self, record: Record) -> Future[None]:
         def job(connection: apsw.Connection) -> None:
-            insert(connection, [record])
-            _announce(connection, [record])
+            _add(connection, [record])
 
         return self._writer.submit(job)
 
@@ -513,6 +515,12 @@ def _refuse(connection: apsw.Connection, refusal: Refusal) -> None:
     )
     seq = connection.last_insert_rowid()
     connection.execute("INSERT INTO feed (kind, id) VALUES ('refusal', ?)", (str(seq),))
+
+
+def _add(connection: apsw.Connection, records: Sequence[Record]) -> None:
+    """Write new records of one type, and tell of them."""
+    insert(connection, records)
+    _announce(connection, records)
 
 
 def _announce(connection: apsw.Connection, records: Sequence[Record]) -> None:

@@ -13,12 +13,11 @@ import apsw
 import msgspec
 
 from edge.errors import Conflict
-from edge.events import GATEWAY, Action, State, Transition, now_us
+from edge.events import GATEWAY, Action, ChannelName, State, Terms, Transition, now_us
 from edge.store import timers
 from edge.store.rows import columns_of, insert, read
-from edge.store.timers import Due
+from edge.store.timers import SECOND_US, Due
 
-SECOND_US = 1_000_000
 ALLOWED: dict[State, frozenset[State]] = {
     "proposed": frozenset({"proposed", "accepted", "declined", "fired", "expired", "withdrawn"}),
     "accepted": frozenset({"proposed", "done", "failed", "declined", "undone"}),
@@ -37,14 +36,14 @@ BY_HAND = {
 
 
 def move(
-    connection: apsw.Connection, now: int, action_id: str, state: State, by: str, remark: str = "", role: str = ""
+    connection: apsw.Connection, now: int, action_id: str, state: State, by: str, remark: str = ""
 ) -> list[Transition]:
     """Move an action to another state. Raises Conflict when there is none, or it may not go there from where it is."""
     action, before, _ = _found(connection, action_id)
     if state not in ALLOWED[before]:
         raise Conflict(f"This action is {before} already and cannot become {state}; reload the list.")
     _rearm(connection, now, action, state)
-    return [_moved(connection, action, state, by, remark, role)]
+    return [_moved(connection, action, state, by, remark)]
 
 
 def hand_over(
@@ -60,7 +59,7 @@ def hand_over(
     if action.channel != "card":
         raise Conflict("Only what a person does can be handed over; accept it or decline it.")
     timers.stop(connection, action.id, "fire", "escalate", "undo")
-    timers.start(connection, action, [("undo", now + round(action.terms.undo_s * SECOND_US))])
+    timers.start(connection, action, [("undo", _undo_ends(action, now))])
     return [_moved(connection, action, "proposed", by, remark, role)]
 
 
@@ -83,7 +82,7 @@ def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark:
         timers.stop(connection, action.id, "undo", "perform")
         back = _role_before(connection, action) if before == "proposed" else ""
         return [_moved(connection, action, "proposed", by, remark or "taken back", back)]
-    if action.channel == "device" and not action.terms.undo:
+    if is_for_good(action.channel, action.terms, before):
         raise Conflict("The play does not say how to take this command back; see to the device by hand.")
     timers.stop(connection, action.id)
     if action.channel in ("device", "webhook"):
@@ -91,10 +90,16 @@ def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark:
     return [_moved(connection, action, "undone", by, remark)]
 
 
+def is_for_good(channel: ChannelName, terms: Terms, state: State) -> bool:
+    """Whether an action in this state cannot be undone: a device has its command, and the play does not say how to take
+    that back."""
+    return channel == "device" and not terms.undo and state not in ("proposed", "declined")
+
+
 def elapse(connection: apsw.Connection, now: int, timer: Due) -> list[Transition]:
     """A timer of an action has run out: what follows, if it was not stopped meanwhile."""
     action, state, _ = _found(connection, timer.action.id)
-    if timer.what == "expire" and state in ("accepted", "fired") and action.channel != "card":
+    if timer.fails_in(state):
         return []  # it is being carried out, or fails
     if not timers.take(connection, timer):
         return []
@@ -154,20 +159,24 @@ def fail(connection: apsw.Connection, now: int, timer: Due, why: str) -> tuple[l
 def _rearm(connection: apsw.Connection, now: int, action: Action, state: State) -> None:
     """The timers that belong to a state. The end of an action's time stays until it is settled for good: what was
     declined or accepted by mistake goes back to it."""
-    undo = [("undo", now + round(action.terms.undo_s * SECOND_US))]
+    undo_ends = _undo_ends(action, now)
     timers.stop(connection, action.id, "ask", "escalate", "fire", "perform", "undo")
     if state in ("accepted", "fired"):
         if action.channel == "message":  # held back while it can still be taken back
             ends = timers.running(connection, action.id, "expire")
-            held = now + round(action.terms.undo_s * SECOND_US)
-            timers.start(connection, action, [("perform", held if ends is None else max(now, min(held, ends)))])
+            held = undo_ends if ends is None else max(now, min(undo_ends, ends))
+            timers.start(connection, action, [("perform", held)])
         elif action.channel != "card":
             timers.start(connection, action, [("perform", now)])
     elif state in ("done", "failed", "expired", "withdrawn", "undone"):
         timers.stop(connection, action.id, "expire")
     sent = state == "done" and action.channel == "message"
     if state in ("accepted", "fired", "declined", "done", "failed") and action.terms.undo_s and not sent:
-        timers.start(connection, action, undo)  # type: ignore[arg-type]
+        timers.start(connection, action, [("undo", undo_ends)])
+
+
+def _undo_ends(action: Action, now: int) -> int:
+    return now + round(action.terms.undo_s * SECOND_US)
 
 
 def _found(connection: apsw.Connection, action_id: str) -> tuple[Action, State, str]:
@@ -198,8 +207,14 @@ def _moved(
     connection: apsw.Connection, action: Action, state: State, by: str, remark: str, role: str = ""
 ) -> Transition:
     transition = Transition(at=now_us(), action_id=action.id, state=state, by=by, remark=remark, role=role)
-    connection.execute(
-        "UPDATE actions SET state = ?, holder = coalesce(nullif(?, ''), holder) WHERE id = ?", (state, role, action.id)
-    )
     insert(connection, [transition])
+    apply(connection, transition)
     return transition
+
+
+def apply(connection: apsw.Connection, transition: Transition) -> None:
+    """Let an action stand as its newest transition says."""
+    connection.execute(
+        "UPDATE actions SET state = ?, holder = coalesce(nullif(?, ''), holder) WHERE id = ?",
+        (transition.state, transition.role, transition.action_id),
+    )

@@ -1,10 +1,12 @@
 """What came of decisions: what is told is held against the decision that it is about, and read again to be counted.
 
-told of a decision nobody made        refused, with what to do
-told again, alike                     changes nothing
-told again, otherwise                 corrects what was told before; both stay in the journal
-told too late                         kept, and not counted
-of a time before the decision         refused
+    told of a decision nobody made        refused, with what to do
+    told again, alike                     changes nothing
+    told again, otherwise                 corrects what was told before; both stay in the journal
+    told too late                         kept, and not counted
+    of a time before the decision         refused
+
+Several plays may have been called for one goal in one encounter with a subject: what came of one came of all of them.
 """
 
 from collections.abc import Mapping
@@ -102,11 +104,6 @@ def _last(connection: apsw.Connection, decisions: list[str]) -> list[Outcome]:
     return select(connection, Outcome, f"WHERE seq IN ({newest})", decisions)
 
 
-def _newest(connection: apsw.Connection, decision: Decision) -> Outcome | None:
-    told = select(connection, Outcome, "WHERE decision_id = ? ORDER BY seq DESC LIMIT 1", (decision.id,))
-    return next(iter(told), None)
-
-
 def _decision(connection: apsw.Connection, claim: Claim) -> Decision:
     if claim.decision_id:
         found = select(connection, Decision, "WHERE id = ?", (claim.decision_id,))
@@ -131,10 +128,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a decision (0 to 1), with what was known when it was made: the probability that called for it, and
     how many decisions about the subject there had been in the thirty days before."""
 
-    decision_id: str
     subject: str
     play: str
-    goal: str
     at: int
     arm: Arm
     trials: tuple[Trial, ...]
@@ -144,7 +139,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _TOLD = f"""
-SELECT d.id, d.subject, d.play, d.goal, d.at, d.arm, d.trials, coalesce(p.probability, 0.5),
+SELECT d.subject, d.play, d.at, d.arm, d.trials, coalesce(p.probability, 0.5),
   (SELECT count(*) FROM decisions b WHERE b.subject = d.subject AND b.seq < d.seq
      AND b.at > d.at - {EARLIER_DAYS * DAY_US}),
   (SELECT l.value FROM outcomes l WHERE l.decision_id = d.id AND l.excluded = '' ORDER BY l.seq DESC LIMIT 1)
@@ -160,16 +155,14 @@ def told(connection: apsw.Connection, after: int = 0) -> list[Told]:
     was, each as it was corrected last."""
     return [
         Told(
-            decision_id=row[0],
-            subject=row[1],
-            play=row[2],
-            goal=row[3],
-            at=row[4],
-            arm=row[5],
-            trials=msgspec.json.decode(row[6], type=tuple[Trial, ...]),
-            probability=row[7],
-            earlier=row[8],
-            value=row[9],
+            subject=row[0],
+            play=row[1],
+            at=row[2],
+            arm=row[3],
+            trials=msgspec.json.decode(row[4], type=tuple[Trial, ...]),
+            probability=row[5],
+            earlier=row[6],
+            value=row[7],
         )
         for row in connection.execute(_TOLD, (after,))
     ]

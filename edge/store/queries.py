@@ -23,12 +23,14 @@ from edge.events import (
     Utterance,
     Word,
 )
+from edge.store.moves import is_for_good
 from edge.store.rows import select
 
 Kind = Literal["call", "reading", "note"]
 Titles = Mapping[str, Mapping[str, str]]
 
-OPEN = "a.state IN ('proposed', 'accepted', 'fired')"
+OPEN_STATES: tuple[State, ...] = ("proposed", "accepted", "fired")
+OPEN = f"a.state IN {OPEN_STATES}"
 HANDED_OVER = ("proposed", "accepted")
 HOUR_US = 3_600_000_000
 READINGS_READ = 50_000  # of a device's readings in a range; beyond that they are sampled evenly
@@ -193,6 +195,11 @@ EVIDENCE = msgspec.json.Decoder(Evidence)
 """Reads the evidence of a prediction from its row."""
 
 
+def title_of(play: str, titles: Titles) -> Mapping[str, str]:
+    """A play's title by language; of one that is not known any more, its name."""
+    return titles.get(play, {"en": play, "zh": play})
+
+
 class Wall(msgspec.Struct, frozen=True, kw_only=True):
     """How what the journal says is put for people: each play's title by language, and what has to be added to a time of
     the steady clock for one of the gateway's."""
@@ -226,7 +233,7 @@ def _card(row: Any, wall: Wall) -> Card:
         id=action_id,
         decision_id=decision_id,
         play=play,
-        title=wall.titles.get(play, {"en": play, "zh": play}),
+        title=title_of(play, wall.titles),
         what=msgspec.json.decode(what, type=dict[str, str]),
         role=role,
         channel=channel,
@@ -246,7 +253,7 @@ def _card(row: Any, wall: Wall) -> Card:
         text=payload.get("text", ""),
         to=payload.get("to", ""),
         hand_over=terms.hand_over if channel == "card" and state in HANDED_OVER and terms.hand_over != role else "",
-        undo_until=None if undo is None or (channel == "device" and not terms.undo) else undo + wall.shift,
+        undo_until=None if undo is None or is_for_good(channel, terms, state) else undo + wall.shift,
         asked=asked,
         goal=goal,
     )

@@ -25,12 +25,12 @@ from edge.events import (
     Rollup,
     Transition,
 )
-from edge.store import audit, timers
+from edge.store import audit, moves, timers
 from edge.store.journal import Journal
-from edge.store.rows import TABLES, insert, kind_of, select, tag_of
+from edge.store.rows import TABLES, insert, kind_of, name_of, select, tag_of
 
 KINDS: dict[str, type[Record]] = {
-    kind.__name__.lower(): kind
+    name_of(kind): kind
     for kind in (Event, Prediction, Decision, Action, Transition, Outcome, Order, PlayChange, Rollup, Loss)
 }
 
@@ -100,10 +100,7 @@ def _insert(connection: apsw.Connection, records: list[Record], now: int) -> int
                 moved.add(record.id)
             case Transition():
                 moved.add(record.action_id)
-                connection.execute(
-                    "UPDATE actions SET state = ?, holder = coalesce(nullif(?, ''), holder) WHERE id = ?",
-                    (record.state, record.role, record.action_id),
-                )
+                moves.apply(connection, record)
         connection.execute("INSERT INTO feed (kind, id) VALUES (?, ?)", (kind_of(record), record.id))
     for action_id in moved:
         for action in select(connection, Action, "WHERE id = ?", (action_id,)):

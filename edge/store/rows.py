@@ -62,7 +62,12 @@ _LANES: dict[type[Record], str] = {
 
 def kind_of(record: Record) -> str:
     """What a record is called in the feed, the outbox and on pages: event, signal, prediction …"""
-    return type(record).__name__.lower()
+    return name_of(type(record))
+
+
+def name_of(kind: type[Record]) -> str:
+    """The same, of all records of a type."""
+    return kind.__name__.lower()
 
 
 def lane_of(record: Record) -> str | None:

@@ -22,9 +22,12 @@ class Steady:
     def __init__(self, connection: apsw.Connection) -> None:
         row = connection.execute("SELECT at, boot, mono, wall FROM steady").fetchone()
         at, boot, mono, wall = row if row is not None else (0, "", 0, 0)
-        since = mono_us() - mono if boot == boot_id() else now_us() - wall
-        believed = since if boot == boot_id() or since <= BELIEVED_US else 0
-        self._ahead = at + max(0, believed) - mono_us()
+        if boot == boot_id():
+            since = mono_us() - mono
+        else:
+            off = now_us() - wall
+            since = off if off <= BELIEVED_US else 0
+        self._ahead = at + max(0, since) - mono_us()
         self._shift = now_us() - self.now()
 
     def now(self) -> int:

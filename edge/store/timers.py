@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import apsw
 
 from edge.events import Action, State, now_us
+from edge.store.database import number
 from edge.store.rows import columns_of, read
 
 SECOND_US = 1_000_000
@@ -30,6 +31,15 @@ class Due(NamedTuple):
     what: Timer
     action: Action
     state: State
+
+    def fails_in(self, state: State) -> bool:
+        """Whether, in this state of the action, its time is over though it was to be carried out, and was not."""
+        return self.what == "expire" and state in ("accepted", "fired") and self.action.channel != "card"
+
+
+def any_running(connection: apsw.Connection) -> bool:
+    """Whether anything is to happen by itself."""
+    return bool(number(connection, "SELECT EXISTS (SELECT 1 FROM timers)"))
 
 
 def propose(connection: apsw.Connection, actions: Sequence[Action], now: int) -> None:
@@ -46,8 +56,8 @@ def _of_proposed(action: Action, now: int) -> Iterable[tuple[Timer, int]]:
         yield "fire", now + action.fires_at - action.at
     if terms.escalate_s is not None:
         yield "escalate", now + round(terms.escalate_s * SECOND_US)
-    for number in range(1, terms.ask_again_times + 1):
-        at = now + round(number * (terms.ask_again_s or 0.0) * SECOND_US)
+    for time in range(1, terms.ask_again_times + 1):
+        at = now + round(time * (terms.ask_again_s or 0.0) * SECOND_US)
         if at < ends:
             yield "ask", at
 

@@ -1,18 +1,16 @@
 """What people are asked about the outcomes of decisions, and what they have told."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import apsw
 import msgspec
 
 from edge.events import Arm, Chain, SpokenEvidence, State
-from edge.store.outcomes import DAY_US, DEFAULT_DAYS
-from edge.store.queries import EVIDENCE, OPEN, Titles
+from edge.store.outcomes import DAY_US, DEFAULT_DAYS, EARLIER_DAYS
+from edge.store.queries import EVIDENCE, OPEN, OPEN_STATES, Titles, title_of
 
-EARLIER_US = 30 * DAY_US
 CAME_TO_NOTHING: tuple[State, ...] = ("declined", "expired", "withdrawn", "failed", "undone")
-STILL_OPEN: tuple[State, ...] = ("proposed", "accepted", "fired")
 
 
 class OutcomeRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +58,6 @@ _OUTCOME = """
 SELECT o.id, o.decision_id, d.play, d.subject, d.goal, o.at, o.value, o.by, o.source, o.remark, o.excluded
 FROM outcomes o JOIN decisions d ON d.id = o.decision_id
 """
-
-
 _UNTIL = f"coalesce(nullif(d.outcome_until, 0), d.at + {DEFAULT_DAYS * DAY_US})"
 
 
@@ -75,19 +71,13 @@ def outcome(connection: apsw.Connection, titles: Titles, outcome_id: str) -> Out
     return next(iter(_outcomes(connection, titles, "WHERE o.id = ?", outcome_id)), None)
 
 
-def outcome_of(connection: apsw.Connection, titles: Titles, decision_id: str) -> OutcomeRow | None:
-    """The newest outcome of a decision; None: there is none."""
-    where = "WHERE o.decision_id = ? ORDER BY o.seq DESC LIMIT 1"
-    return next(iter(_outcomes(connection, titles, where, decision_id)), None)
-
-
 def _outcomes(connection: apsw.Connection, titles: Titles, where: str, binding: Any) -> list[OutcomeRow]:
     return [
         OutcomeRow(
             id=row[0],
             decision_id=row[1],
             play=row[2],
-            title=titles.get(row[2], {"en": row[2], "zh": row[2]}),
+            title=title_of(row[2], titles),
             subject=row[3],
             goal=row[4],
             at=row[5],
@@ -120,7 +110,7 @@ def wanted(connection: apsw.Connection, titles: Titles, now: int, limit: int) ->
         Wanted(
             decision_id=row[0],
             play=row[1],
-            title=titles.get(row[1], {"en": row[1], "zh": row[1]}),
+            title=title_of(row[1], titles),
             subject=row[2],
             goal=row[3],
             at=row[4],
@@ -141,7 +131,7 @@ def features(connection: apsw.Connection, goal: str) -> list[Features]:
         "(SELECT json_group_array(DISTINCT d.play || '/' || coalesce(nullif(a.terms ->> 'step', ''), a.step + 1)) "
         "FROM actions a WHERE a.decision_id = d.id AND a.state = 'done') "
         "FROM decisions d WHERE d.goal = ? AND value IS NOT NULL",
-        (EARLIER_US, goal),
+        (EARLIER_DAYS * DAY_US, goal),
     )
     return [
         Features(
@@ -214,7 +204,7 @@ def chains(connection: apsw.Connection, limit: int, again: Callable[[str, str], 
         if any(step.state in CAME_TO_NOTHING for step in steps):
             chain = again(subject, chain.goal)
             steps = () if chain is None else _steps(connection, chain)
-        if chain is not None and any(step.state in STILL_OPEN for step in steps):
+        if chain is not None and any(step.state in OPEN_STATES for step in steps):
             found.append(_chain_row(decision_id, subject, at, chain, steps))
     return found
 
@@ -238,10 +228,10 @@ def _chain_row(decision_id: str, subject: str, at: int, chain: Chain, steps: tup
 
 
 def _steps(connection: apsw.Connection, chain: Chain) -> tuple[ChainStep, ...]:
-    marks: Sequence[str] = ["?"] * len(chain.steps)
+    marks = ", ".join("?" * len(chain.steps))
     rows: Any = connection.execute(
         "SELECT id, what, coalesce(holder, role), state, coalesce(terms ->> 'minutes', 5.0) FROM actions "
-        f"WHERE id IN ({', '.join(marks)})",
+        f"WHERE id IN ({marks})",
         chain.steps,
     )
     by_id = {

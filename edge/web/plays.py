@@ -17,6 +17,7 @@ from edge.decide.uplift import Effect
 from edge.errors import Conflict
 from edge.events import Arm, PlayChange, PlayState, now_us
 from edge.store import plays, told
+from edge.store.queries import title_of
 from edge.store.told import ChainRow
 from edge.web.guard import POST_PROBLEMS, only_json
 from edge.web.parts import Parts, Person, WebParts
@@ -116,6 +117,7 @@ def drivers(parts: Parts) -> list[DriverReport]:
     """By goal what moved it, and what only goes along with it."""
     connection = parts.journal.readers.connection()
     playbook, effects = parts.playbook(), parts.experiments().effects
+    goal_of = {name: play.goal for name, play in playbook.by_name.items()}
     reports = []
     for name, goal in playbook.goals.items():
         seen = [
@@ -123,9 +125,9 @@ def drivers(parts: Parts) -> list[DriverReport]:
             for one in told.features(connection, name)
         ]
         tried = [
-            Driver(play=play, step=step, title=parts.titles.get(play, {"en": play, "zh": play}), effect=effect)
+            Driver(play=play, step=step, title=title_of(play, parts.titles), effect=effect)
             for (play, step), effect in effects.items()
-            if play in playbook.by_name and playbook.by_name[play].goal == name
+            if goal_of.get(play) == name
         ]
         reports.append(
             DriverReport(

@@ -7,8 +7,7 @@ import pytest
 from edge.decide.playbook import Playbook, read_playbook
 from edge.decide.plays import MINUTE_US, Decider
 from edge.decide.tables import Tables
-from edge.events import Prediction
-from tests.records import AT
+from tests.records import AT, a_prediction
 
 BOOK = """
 [[play]]
@@ -87,16 +86,7 @@ def test_what_the_agent_says_is_not_the_customers_worry(playbook: Playbook) -> N
 
 
 def test_actions_carry_role_channel_deadline_and_what_is_filled_in(playbook: Playbook) -> None:
-    prediction = Prediction(
-        at=AT,
-        signal_id="s",
-        subject="hoist-07",
-        pack="p",
-        pack_version="1",
-        label="budget_concern",
-        probability=0.8,
-        evidence=(),
-    )
+    prediction = a_prediction(subject="hoist-07")
     play = playbook.plays["budget_concern"][0]
     decision, (card, command) = decider_of(playbook).decide(prediction, "event-1", play, AT + 7)
     assert (decision.prediction_id, decision.event_id, decision.play) == (prediction.id, "event-1", "budget")

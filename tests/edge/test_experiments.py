@@ -146,10 +146,8 @@ def test_a_correction_counts_and_so_does_a_restart(tmp_path: Path) -> None:
 def test_a_trial_begins_anew_with_its_share_and_late_outcomes_of_the_share_before_do_not_end_it() -> None:
     def one(at: int, share: float) -> Told:
         return Told(
-            decision_id=new_id(),
             subject=new_id(),
             play="budget",
-            goal="closed",
             at=at,
             arm="treatment",
             trials=(Trial(share=share, held_out=False),),

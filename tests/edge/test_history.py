@@ -8,7 +8,7 @@ import pytest
 from edge.events import Call, Decision, Note, Prediction, Reading, Signal, Transition, Utterance, Window, new_id
 from edge.store.history import steps_before
 from edge.store.rows import insert
-from tests.records import AT, an_action, an_event
+from tests.records import AT, a_prediction, an_action, an_event
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -25,16 +25,7 @@ def predicted(connection: apsw.Connection, event_id: str, subject: str, label: s
     data = Window(features={}) if label == "device_anomaly" else Utterance(channel="customer", language="en", text="x")
     signal = Signal(at=at, event_id=event_id, subject=subject, data=data)
     insert(connection, [signal])
-    made = Prediction(
-        at=at,
-        signal_id=signal.id,
-        subject=subject,
-        pack="p",
-        pack_version="1",
-        label=label,
-        probability=0.9,
-        evidence=(),
-    )
+    made = a_prediction(at=at, signal_id=signal.id, subject=subject, label=label)
     insert(connection, [made])
     return made
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from edge.decide.playbook import read_playbook
 from edge.decide.plays import Decider
 from edge.decide.tables import SHEET_ROWS, Tables
-from edge.events import Action, Prediction, SpokenEvidence
-from tests.records import AT
+from edge.events import Action, SpokenEvidence
+from tests.records import AT, a_prediction
 
 BOOK = """
 [[play]]
@@ -32,16 +32,7 @@ undo_minutes = 5
 def messages(folder: Path, subject: str) -> Action:
     (folder / "playbook.toml").write_text(BOOK)
     spoken = SpokenEvidence(event_id="e", channel="customer", start_s=87.21, end_s=90.0, text="Summit is cheaper")
-    prediction = Prediction(
-        at=AT,
-        signal_id="s",
-        subject=subject,
-        pack="p",
-        pack_version="1",
-        label="budget_concern",
-        probability=0.8,
-        evidence=(spoken,),
-    )
+    prediction = a_prediction(subject=subject, evidence=(spoken,))
     decider = Decider(read_playbook(folder / "playbook.toml"), Tables(folder), {})
     (play,) = decider.begin(subject, "budget_concern", AT)
     _, (action,) = decider.decide(prediction, "e", play, AT)

@@ -256,5 +256,6 @@ def test_nothing_new_is_wider_than_the_window_or_fails(tab: Tab, site: Site, wid
 
 def outcome(site: Site) -> tuple[float, str] | None:
     """What was told last of the decision that is asked about."""
-    found = told.outcome_of(site.journal.readers.connection(), {}, site.measured.wanted)
+    newest_first = told.outcomes(site.journal.readers.connection(), {}, limit=1_000)
+    found = next((one for one in newest_first if one.decision_id == site.measured.wanted), None)
     return None if found is None else (found.value, found.by)

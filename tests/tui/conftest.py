@@ -20,7 +20,6 @@ from edge.events import (
     Event,
     MeasuredEvidence,
     Note,
-    Prediction,
     SpokenEvidence,
     Terms,
     new_id,
@@ -30,7 +29,7 @@ from edge.site import SAMPLE
 from edge.store.journal import Conclusions, Journal, Offer
 from edge.web.app import create_app
 from edge.web.server import Server
-from tests.records import an_action
+from tests.records import a_prediction, an_action
 from tests.served import parts_of
 from tui.app import Terminal
 from tui.lines import Lines
@@ -130,16 +129,8 @@ class Site:
         now = now_us()
         note = Note(text="too dear", author="li", language="en")
         event = Event(at=now, source="test", subject=subject, received_at=now, boot_id=self.journal.boot_id, data=note)
-        prediction = Prediction(
-            at=now,
-            signal_id=new_id(),
-            subject=subject,
-            pack="call-signals",
-            pack_version="1",
-            label="budget_concern",
-            probability=0.87,
-            evidence=() if evidence is None else (evidence,),
-        )
+        said = () if evidence is None else (evidence,)
+        prediction = a_prediction(at=now, signal_id=new_id(), subject=subject, probability=0.87, evidence=said)
         decision = Decision(
             id=new_id() if action is None else action.decision_id,
             at=now,

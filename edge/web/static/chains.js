@@ -33,7 +33,7 @@ export function banner(chain) {
     "section.chain",
     { "data-until": chain.until, "aria-label": say("bestChain") },
     h("p.promise", {}, promise),
-    h("p.quiet", {}, h("span.amount"), ` ${say("left")} · `, inLanguage(questionOf(chain.goal)) || name(chain.goal)),
+    h("p.quiet", {}, h("span.amount"), ` ${say("left")} · `, questionOf(chain.goal)),
     h("ol.plain", {}, chain.steps.map(stepElement)),
   );
 }

@@ -1,6 +1,7 @@
 // What the page knows: filled by questions at the start, kept up by the stream, told to whoever shows it.
 
 import { get } from "./gateway.js";
+import { inLanguage, name } from "./words.js";
 
 const CARDS = 300;
 const CALLS = 50;
@@ -75,9 +76,10 @@ function askChains() {
   }, CHAINS_AGAIN_MS);
 }
 
-/** What is asked about a goal, by language. */
+/** What is asked about a goal; its name when no play says it. */
 export function questionOf(goal) {
-  return [...state.plays.values()].find((play) => play.goal === goal)?.question ?? {};
+  const play = [...state.plays.values()].find((one) => one.goal === goal);
+  return (play && inLanguage(play.question)) || name(goal);
 }
 
 /** Asks for everything anew. */

@@ -94,7 +94,7 @@ function section(title, hint, ...parts) {
 
 /** A question; it is the same whether the subject was treated or left alone, and nothing here tells which. */
 function wantedElement(one) {
-  const question = inLanguage(questionOf(one.goal)) || name(one.goal);
+  const question = questionOf(one.goal);
   return h(
     "li.wanted.box.pad",
     { tabindex: 0, "aria-label": `${one.subject}: ${question}` },
@@ -123,7 +123,7 @@ function toldElement(one) {
     h(
       "div",
       {},
-      h("p", {}, h("strong", {}, one.subject), ` · ${inLanguage(questionOf(one.goal)) || name(one.goal)}`),
+      h("p", {}, h("strong", {}, one.subject), ` · ${questionOf(one.goal)}`),
       h(
         "p.meta",
         {},
