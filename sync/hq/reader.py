@@ -24,7 +24,8 @@ _CACHED_DICTIONARIES = 64
 _PAGE = 8
 _CHUNK = 1000
 _MOST = 2**63 - 1  # what JSON's readers can bear; numbers that a stolen key made up add up to more
-_ENDED = ("done", "fired", "declined", "expired", "withdrawn", "failed", "undone")
+ENDED = ("done", "fired", "declined", "expired", "withdrawn", "failed", "undone")
+"""The states of an action that has ended."""
 
 _RECORD_COLUMNS = "site, epoch, lane, seq, kind, id, record, at, received_at, mono"
 
@@ -168,7 +169,7 @@ class PlayView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def share_done(self) -> float | None:
         """Of the actions that have ended, the part that was carried out (0 to 1); None: none has ended."""
-        ended = sum(self.states.get(state, 0) for state in _ENDED)
+        ended = sum(self.states.get(state, 0) for state in ENDED)
         return (self.states.get("done", 0) + self.states.get("fired", 0)) / ended if ended else None
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from sync.hq.orders import OrderView
-from sync.hq.reader import GoneView, LaneView, PlayView, RecordView, Refusal, SiteDetail, SiteView
+from sync.hq.reader import ENDED, GoneView, LaneView, PlayView, RecordView, Refusal, SiteDetail, SiteView
 from sync.hq.words import HTML_LANGUAGE, OTHER, Language, ago, say, since, span
 
 SHOWN_CHARACTERS = 400
@@ -250,20 +250,19 @@ def _causes(counts: dict[str, int], language: Language) -> str:
 def _plays(plays: list[PlayView], language: Language) -> str:
     if not plays:
         return _nothing("no_plays", language)
-    ended = ("done", "fired", "declined", "expired", "withdrawn", "failed", "undone")
     rows = (
         (
             escape(play.play),
             f"{play.decisions:,}",
             f"{play.actions:,}",
-            *(f"{play.states.get(state, 0):,}" for state in ended),
-            f"{play.actions - sum(play.states.get(state, 0) for state in ended):,}",
+            *(f"{play.states.get(state, 0):,}" for state in ENDED),
+            f"{play.actions - sum(play.states.get(state, 0) for state in ENDED):,}",
             "–" if play.share_done is None else f"{play.share_done:.0%}",
             _faint("not_measured", language),
         )
         for play in plays
     )
-    columns = ("play", "decisions", "actions", *ended, "open", "share", "uplift")
+    columns = ("play", "decisions", "actions", *ENDED, "open", "share", "uplift")
     note = f"<p class='note'>{say('uplift_note', language)}</p>"
     return _table(columns, rows, language, numbers=range(1, 10)) + note
 

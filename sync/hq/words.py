@@ -84,11 +84,10 @@ _TEXTS: dict[str, dict[Language, str]] = {
     "uplift": {"en": "Uplift", "zh": "增益"},
     "not_measured": {"en": "not measured", "zh": "未测量"},
     "uplift_note": {
-        "en": "Carried out: done or fired, of the actions that have ended. Uplift is not measured yet: that takes"
-        " hold-outs, decisions after which nothing is done so that there is something to compare with, and sites make"
-        " none yet.",
-        "zh": "执行率：已结束的行动中完成或自动执行的比例。增益尚未测量：这需要对照组（决策后有意不采取行动，"
-        "以便比较），而站点目前还不设对照组。",
+        "en": "Carried out: done or fired, of the actions that have ended. Uplift is not measured yet over"
+        " all sites: each measures that of its plays by its own hold-outs, under What works on its page.",
+        "zh": "执行率：已结束的行动中完成或自动执行的比例。增益尚未测量（全部站点合计）：各站点用自己的"
+        "对照组测量，见其页面的“见效”。",
     },
     "orders": {"en": "Orders", "zh": "下发"},
     "order_offered": {"en": "offered", "zh": "待取"},
