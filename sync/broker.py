@@ -204,7 +204,14 @@ class Broker:
                     *(_user(site, key_id) for site, key_id in self._users),
                 ]
             },
-            "mqtt": {"host": node.listen, "port": node.mqtt_port, "tls": {**tls, "verify_and_map": True}},
+            "mqtt": {
+                "host": node.listen,
+                "port": node.mqtt_port,
+                "tls": {**tls, "verify_and_map": True},
+                # Left to itself, nats-server puts what it keeps of MQTT on as many nodes as there are routes: on two of
+                # three, and when one of these two is gone, no site can connect to any node.
+                "stream_replicas": 1 if node.cluster is None else replicas(1 + len(node.cluster.routes)),
+            },
         }
         if node.cluster is not None:
             settings["tls"] = tls
@@ -216,6 +223,11 @@ class Broker:
                 "tls": {**tls, "verify": True},
             }
         return settings
+
+
+def replicas(nodes: int) -> int:
+    """On how many of a cluster's nodes a stream lies: on three, so that two are left to agree when one is gone."""
+    return 3 if nodes >= 3 else 1
 
 
 def nats_password(secrets: Path) -> str:

@@ -26,7 +26,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
 from nats.js.errors import BadRequestError
 
 from sync import log
-from sync.broker import NATS_USER
+from sync.broker import NATS_USER, replicas
 from sync.hq.errors import StoreFailed
 from sync.hq.store import Store
 from sync.hq.taking import Answers, take
@@ -57,11 +57,6 @@ class Brokers(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...]
     password: str
     tls: ssl.SSLContext | None = None
-
-    @property
-    def replicas(self) -> int:
-        """On how many nodes the stream lies."""
-        return 3 if len(self.addresses) >= 3 else 1
 
 
 class Receiver:
@@ -141,7 +136,7 @@ class Receiver:
             error_cb=ignore,
         )
         try:
-            feed = Feed(client, self._brokers.replicas)
+            feed = Feed(client, replicas(len(self._brokers.addresses)))
             await feed.open()
             log.info("connected to the broker")
             self.problem = ""
@@ -225,9 +220,9 @@ class Receiver:
 class Feed:
     """A standing request to the consumer that all receivers share."""
 
-    def __init__(self, client: Client, replicas: int) -> None:
+    def __init__(self, client: Client, on_nodes: int) -> None:
         self._client = client
-        self._replicas = replicas
+        self._on_nodes = on_nodes
         self._heard: asyncio.Queue[Msg] = asyncio.Queue()
         self._inbox = client.new_inbox()
         self._asked_for = 0
@@ -243,7 +238,7 @@ class Feed:
             retention=RetentionPolicy.WORK_QUEUE,
             max_bytes=STREAM_BYTES,
             max_age=STREAM_AGE_S,
-            num_replicas=self._replicas,
+            num_replicas=self._on_nodes,
         )
         try:
             await jetstream.add_stream(stream)
