@@ -193,7 +193,9 @@ class Board:
 
     def _move(self, card: Card, verb: Verb) -> None:
         self.moved = card
-        self._keep(Move(card_id=card.id, verb=verb, by=self.name))
+        waits = self.waiting.verb_for(card.id) is not None
+        mover = (self.name if waits else card.by or "") if verb == "undo" else ""
+        self._keep(Move(card_id=card.id, verb=verb, by=self.name, mover=mover))
 
     def _keep(self, what: What, *, leads: bool = False) -> None:
         match self.waiting.add(what, leads=leads):

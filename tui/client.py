@@ -119,11 +119,12 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rep decided about a card."""
+    """What a rep decided about a card; of an undo: whose move is taken back (`mover`)."""
 
     card_id: str
     verb: Verb
     by: str
+    mover: str = ""
 
 
 class ChainStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,7 +238,8 @@ class Gateway:
     async def move(self, move: Move) -> Card:
         """Accept, decline, finish, take back or hand over a card; gives the card as it is now. Refused with 409 when
         its state forbids it."""
-        answer = await self._ask("POST", f"/api/cards/{move.card_id}/{move.verb}", {"by": move.by})
+        body = {"by": move.by} | ({"mover": move.mover} if move.mover else {})
+        answer = await self._ask("POST", f"/api/cards/{move.card_id}/{move.verb}", body)
         return _decoded(answer.content, Card)
 
     async def write(self, note: NewNote) -> None:

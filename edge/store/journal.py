@@ -341,9 +341,10 @@ class Journal:
         """
         return self._moving(lambda c: moves.move(c, self.steady.now(), action_id, state, by, remark))
 
-    def undo(self, action_id: str, by: str, remark: str = "") -> Future[Transition]:
-        """Take back the last move of an action; the future raises Conflict when that goes no more."""
-        return self._moving(lambda c: moves.undo(c, self.steady.now(), action_id, by, remark))
+    def undo(self, action_id: str, by: str, remark: str = "", mover: str = "") -> Future[Transition]:
+        """Take back the last move of an action, which is `mover`'s ('': anybody's); the future raises Conflict when it
+        goes no more."""
+        return self._moving(lambda c: moves.undo(c, self.steady.now(), action_id, by, remark, mover))
 
     def hand_over(self, action_id: str, role: str, by: str, remark: str = "") -> Future[Transition]:
         """Give an action to another role; the future raises Conflict when that cannot be."""

@@ -63,8 +63,11 @@ def hand_over(
     return [_moved(connection, action, "proposed", by, remark, role)]
 
 
-def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark: str) -> list[Transition]:
-    """Take back the last thing that a person did with an action, or that it did by itself, within its window.
+def undo(
+    connection: apsw.Connection, now: int, action_id: str, by: str, remark: str, mover: str = ""
+) -> list[Transition]:
+    """Take back the last thing that a person did with an action, or that it did by itself, within its window; when
+    `mover` is named, only what that one did.
 
     What was only said (declined, handed over, accepted and not yet carried out) is as if it had not been said, but does
     not fire by itself any more. What was carried out is undone, and taken back on its channel where the play says how.
@@ -74,6 +77,9 @@ def undo(connection: apsw.Connection, now: int, action_id: str, by: str, remark:
     until = timers.running(connection, action.id, "undo")
     if until is None or until <= now:
         raise Conflict(f"This action is {before} and can no longer be taken back: that goes for {_minutes(action)}.")
+    last = _last_mover(connection, action.id, but=None if mover == GATEWAY else GATEWAY)
+    if mover and mover != last:
+        raise Conflict(f"{last} has moved this meanwhile, it is {before} now: undo that if it is wrong.")
     carried_out = action.channel != "card" and timers.running(connection, action.id, "perform") is None
     waits = action.channel == "message" and not carried_out
     if before in ("proposed", "declined") or (before == "accepted" and (action.channel == "card" or waits)):
@@ -192,6 +198,14 @@ def _found(connection: apsw.Connection, action_id: str) -> tuple[Action, State, 
 
 def _minutes(action: Action) -> str:
     return f"{action.terms.undo_s / 60:g} min" if action.terms.undo_s else "other steps only"
+
+
+def _last_mover(connection: apsw.Connection, action_id: str, but: str | None) -> str:
+    """Who moved an action last, leaving out what `but` did; what the gateway does of a person's move is still that."""
+    row: Any = connection.execute(
+        "SELECT by FROM transitions WHERE action_id = ? AND by IS NOT ? ORDER BY seq DESC LIMIT 1", (action_id, but)
+    ).fetchone()
+    return "" if row is None else str(row[0])
 
 
 def _role_before(connection: apsw.Connection, action: Action) -> str:

@@ -35,6 +35,13 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
+class Undo(Move, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who takes a move back, and whose it is (`mover`, the card's `by`; '': whoever moved last): when somebody else has
+    moved meanwhile, that is not taken back unseen."""
+
+    mover: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
 @get("/", sync_to_thread=True)
 def list_cards(
     parts: Parts,
@@ -71,10 +78,10 @@ async def done(parts: Parts, card_id: FromPath[str], data: JSONBody[Move]) -> Ca
 
 
 @post("/{card_id:str}/undo", status_code=200, guards=[only_json], responses=MOVE_PROBLEMS)
-async def undo(parts: Parts, card_id: FromPath[str], data: JSONBody[Move]) -> Card:
+async def undo(parts: Parts, card_id: FromPath[str], data: JSONBody[Undo]) -> Card:
     """Take back the last move, within its window; what was carried out is taken back where the play says how."""
     await asyncio.to_thread(_read, parts, card_id)
-    await asyncio.wrap_future(parts.journal.undo(card_id, data.by, data.remark))
+    await asyncio.wrap_future(parts.journal.undo(card_id, data.by, data.remark, data.mover))
     return await asyncio.to_thread(_read, parts, card_id)
 
 

@@ -82,6 +82,27 @@ def test_after_its_window_nothing_is_taken_back_and_it_says_for_how_long_that_we
     assert acting.card(action).undo_until is None
 
 
+def test_an_undo_takes_back_what_was_seen_and_not_what_somebody_else_did_meanwhile(acting: Acting) -> None:
+    action = acting.propose(terms=UNDO)
+    accept(acting, action)
+    acting.journal.move(action.id, "declined", "Wu").result()
+    with pytest.raises(Conflict, match="Wu has moved this meanwhile, it is declined now"):
+        acting.journal.undo(action.id, "Lin", mover="Lin").result()
+    assert acting.card(action).state == "declined"
+    acting.journal.undo(action.id, "Lin", mover="Wu").result()
+    assert acting.moves(action) == ["accepted", "declined", "proposed"]
+
+
+@pytest.mark.parametrize("mover", ["Lin", "gateway"])
+def test_what_the_gateway_made_of_a_move_is_taken_back_with_it(acting: Acting, mover: str) -> None:
+    action = acting.propose(channel="webhook", terms=UNDO)
+    accept(acting, action)
+    acting.settle()
+    assert acting.card(action).by == "gateway"
+    acting.journal.undo(action.id, "Lin", mover=mover).result()
+    assert acting.card(action).state == "undone"
+
+
 def test_what_nobody_answered_has_nothing_to_take_back(acting: Acting) -> None:
     action = acting.propose(terms=UNDO, due_s=60)
     with pytest.raises(Conflict, match="can no longer be taken back"):

@@ -107,7 +107,7 @@ def test_undo_acts_on_the_chosen_card_even_if_it_is_over() -> None:
     board.put(a_card("1"))
     board.put(a_card("1", state="declined", by="li", undo_until=NOW_US + 1))
     board.undo(NOW_US)
-    assert [item.what for item in board.waiting] == [Move(card_id="1", verb="undo", by="zhang")]
+    assert [item.what for item in board.waiting] == [Move(card_id="1", verb="undo", by="zhang", mover="li")]
 
 
 def test_undo_acts_on_what_the_rep_did_last_and_says_so() -> None:

@@ -306,7 +306,8 @@ function begin(button, card, { verb, word }) {
 /** Tells the gateway; true when it agreed. */
 async function move(card, verb, remark) {
   try {
-    put("card", await post(`/api/cards/${card.id}/${verb}`, { by: person(), remark }));
+    const whose = verb === "undo" ? { mover: card.by } : {}; // and nobody else's who was quicker
+    put("card", await post(`/api/cards/${card.id}/${verb}`, { by: person(), remark, ...whose }));
     return true;
   } catch (error) {
     notice(error.message, "error");
