@@ -235,6 +235,10 @@ class Gateway:
         answer = await self._ask("GET", f"/api/cards?state={state}&limit={OPEN_CARDS}")
         return _decoded(answer.content, list[Card])
 
+    async def card(self, card_id: str) -> Card:
+        """A card as it is now, also one that is over. Refused with 404 when there is none."""
+        return _decoded((await self._ask("GET", f"/api/cards/{card_id}")).content, Card)
+
     async def move(self, move: Move) -> Card:
         """Accept, decline, finish, take back or hand over a card; gives the card as it is now. Refused with 409 when
         its state forbids it."""

@@ -3,6 +3,7 @@ reaches the gateway, once and in order.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -186,8 +187,9 @@ class Link:
                     board.said = say(board.language, "outcome_sent")
         except Refused as error:
             board.said = say(board.language, "refused", sentence=error)
-            if isinstance(item.what, Move) and (card := await self._as_it_is(item.what.card_id)):
-                self._explain(item, item.what, card)
+            if isinstance(item.what, Move):
+                with contextlib.suppress(Refused):  # there is no such card any more
+                    self._explain(item, item.what, await self._gateway.card(item.what.card_id))
 
     def _explain(self, item: Item, move: Move, card: Card) -> None:
         """The gateway refused a move: say it by what the card has become."""
@@ -201,9 +203,6 @@ class Link:
         if card.by and move.verb in ("accept", "decline", "done"):
             state = state_name(board.language, card.state)
             board.said = say(board.language, "already_by", state=state, by=card.by)
-
-    async def _as_it_is(self, card_id: str) -> Card | None:
-        return next((card for card in await self._gateway.cards("all") if card.id == card_id), None)
 
     def _cut(self, trouble: dict[str, str]) -> None:
         if self._board.link != "no_link":

@@ -53,6 +53,12 @@ def list_cards(
     return queries.cards(connection, parts.wall, only_open=card_state == "open", limit=limit)
 
 
+@get("/{card_id:str}", sync_to_thread=True, responses=says(_404="There is no such card."))
+def one(parts: Parts, card_id: FromPath[str]) -> Card:
+    """A card as it is now, also one that is over."""
+    return _read(parts, card_id)
+
+
 @get("/{card_id:str}/like", sync_to_thread=True)
 def like(parts: Parts, card_id: FromPath[str]) -> list[Case]:
     """The cases before it that were most like it, and what was done about them."""
@@ -109,4 +115,6 @@ def _read(parts: WebParts, card_id: str) -> Card:
     return card
 
 
-router = Router("/api/cards", route_handlers=[list_cards, like, accept, decline, done, undo, hand_over], tags=["cards"])
+router = Router(
+    "/api/cards", route_handlers=[list_cards, one, like, accept, decline, done, undo, hand_over], tags=["cards"]
+)

@@ -231,15 +231,19 @@ def test_what_another_does_shows_by_itself(tab: Tab, fresh: Running) -> None:
     tab.wait(f"document.querySelector(\"[data-key='{fresh.filled.budget}'] .meta\").innerText.includes('by Zhao')")
 
 
-def test_a_move_that_came_too_late_is_told_in_the_gateways_words(tab: Tab, fresh: Running) -> None:
-    look(tab, fresh.url, "cards")
+@pytest.mark.parametrize(("language", "told"), [("en", "declined already"), ("zh", "这张卡现在是“已拒绝”（Zhao）")])
+def test_a_move_that_came_too_late_is_told_what_the_card_has_become(
+    tab: Tab, fresh: Running, language: str, told: str
+) -> None:
+    look(tab, fresh.url, "cards", language)
     tab.evaluate("document.getElementById('who').value = 'Li Wei'")
     selector = f"[data-key='{fresh.filled.budget}'] [data-part=accept]"
     tab.wait(f"document.querySelector({selector!r}) !== null")
     tab.evaluate("dispatchEvent(new Event('pagehide'))")  # it hears nothing more
     fresh.journal.move(fresh.filled.budget, "declined", "Zhao").result()
     tab.click(selector)
-    assert "declined already" in text(tab, ".notice.error")
+    tab.wait("document.querySelector('.notice.error') !== null")
+    assert told in text(tab, ".notice.error")
     assert state_of(fresh.journal, fresh.filled.budget) == ("declined", "Zhao")
 
 

@@ -198,6 +198,8 @@ def test_a_move_that_comes_too_late_is_a_conflict_and_changes_nothing(fresh: Run
     assert late.status_code == 409
     assert "declined already" in late.json()["detail"]
     cards = {card["id"]: card for card in fresh.client.get("/api/cards", params={"state": "all"}).json()}
+    assert fresh.client.get(f"/api/cards/{fresh.filled.budget}").json() == cards[fresh.filled.budget]
+    assert fresh.client.get("/api/cards/none").status_code == 404
     assert (cards[fresh.filled.budget]["state"], cards[fresh.filled.budget]["by"]) == ("declined", "Li Wei")
 
 
@@ -420,6 +422,7 @@ def test_the_interface_is_described_without_outside_assets(site: Running) -> Non
         "/api/devices",
         "/api/devices/{device}",
         "/api/cards",
+        "/api/cards/{card_id}",
         "/api/cards/{card_id}/like",
         "/api/cards/{card_id}/accept",
         "/api/cards/{card_id}/decline",

@@ -210,8 +210,11 @@ def test_nothing_tells_whether_who_is_asked_about_was_left_alone(tab: Tab, site:
 
 
 def test_a_play_that_was_shown_to_harm_says_why_it_is_paused_and_is_let_run_again(tab: Tab, site: Site) -> None:
-    look(tab, site, "works")
+    look(tab, site, "works", language="zh")
     paused = ".tried[data-key='keep-customer']"
+    assert "自行暂停：留下不管的对照显示它有害" in text(tab, paused)
+    assert "shown to harm" not in text(tab, paused)
+    look(tab, site, "works")
     assert "Paused by gateway" in text(tab, paused)
     assert "It is shown to harm." in text(tab, paused)
     tab.click(f"{paused} [data-part=resume]")

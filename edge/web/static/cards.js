@@ -310,9 +310,16 @@ async function move(card, verb, remark) {
     put("card", await post(`/api/cards/${card.id}/${verb}`, { by: person(), remark, ...whose }));
     return true;
   } catch (error) {
-    notice(error.message, "error");
+    notice(error.status === 409 ? await overtaken(card, error) : error.message, "error");
     return false;
   }
+}
+
+/** Why a move was refused: what the card has become meanwhile. */
+async function overtaken(card, error) {
+  const now = await get(`/api/cards/${card.id}`).catch(() => card);
+  put("card", now);
+  return say("overtaken", stateWord(now), now.by ? name(now.by) : say("nobody"), error.message);
 }
 
 // ---- keys ----------------------------------------------------------------------------------------------------------

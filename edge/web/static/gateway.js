@@ -7,7 +7,15 @@ let aheadMs = 0; // how much the gateway's clock is ahead of the browser's: a si
 /** The gateway's time in microseconds. */
 export const gatewayNow = () => (Date.now() + aheadMs) * 1000;
 
-/** The JSON at an address; throws an Error with the gateway's own sentence. */
+/** The gateway answered that it does not do that: its own sentence, and the HTTP status. */
+export class Refused extends Error {
+  constructor(sentence, status) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+/** The JSON at an address; throws Refused with the gateway's own sentence, or an Error when it does not answer. */
 export const get = (path) => ask(path, {});
 
 /** Posts JSON and gives the JSON of the answer; throws the same. */
@@ -30,6 +38,6 @@ async function ask(path, options) {
   const date = Date.parse(response.headers.get("Date"));
   if (date) aheadMs = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
   const answer = await response.json();
-  if (!response.ok) throw new Error(response.status === 507 ? say("noRoom") : answer.detail);
+  if (!response.ok) throw new Refused(response.status === 507 ? say("noRoom") : answer.detail, response.status);
   return answer;
 }

@@ -247,7 +247,9 @@ function playElement(row) {
       h(
         "p.why",
         {},
-        [say("pausedBy", name(row.by), clock(row.since)), row.remark].filter(Boolean).join(say("colon")),
+        row.by === "gateway"
+          ? say("pausedAsHarmful", clock(row.since), row.remark)
+          : [say("pausedBy", name(row.by), clock(row.since)), row.remark].filter(Boolean).join(say("colon")),
       ),
     row.goal && !row.safety && h("div.shown", {}, counts(row), effect(row.effect)),
     row.steps.filter((step) => step.effect || step.share > 0).map(stepElement),
