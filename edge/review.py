@@ -9,6 +9,7 @@ import msgspec
 
 from edge.checkpoints import public_text
 from edge.decide.experiments import Experiments
+from edge.decide.uplift import Effect
 from edge.errors import JournalError
 from edge.site import Site, read_site
 from edge.store import audit as chain
@@ -61,29 +62,67 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@SITE
+@click.argument("site", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--hq", "store", metavar="STORE", help="All sites together, from HQ's hq.db or postgresql://….")
 @JSON
-def uplift(site: Path, as_json: bool) -> None:
-    """What each play has been shown to do, with bounds that hold however often one looks."""
+def uplift(site: Path | None, store: str | None, as_json: bool) -> None:
+    """What each play has been shown to do, with bounds that hold however often one looks: at a site, or, with --hq, at
+    all of them, and what a playbook can expect of it by that."""
+    if (site is None) == (store is None):
+        raise click.UsageError("Name the folder of a site, or HQ's store with --hq.")
+    if site is not None:
+        _uplift_here(site, as_json)
+    elif store is not None:
+        _uplift_everywhere(store, as_json)
+
+
+def _uplift_everywhere(store: str, as_json: bool) -> None:
+    from edge.pooled import pooled  # HQ's store is not of this box
+
+    found = pooled(store)
+    for one in found:
+        line = _line(one.play, one.step, one.effect)
+        if as_json:
+            click.echo(msgspec.json.encode({**msgspec.structs.asdict(line), "share": one.share, "sites": one.sites}))
+            continue
+        click.echo(f"{_told(line)}, at {one.sites} {'site' if one.sites == 1 else 'sites'}, share {one.share:g}")
+        if one.effect.without is not None and one.effect.treated and line.verdict != "suspect":
+            without, with_it = (_chance(one.effect.without + gain) for gain in (0.0, line.mean))
+            subjects = line.treated + line.held_out
+            click.echo(f"  prior = {{ without = {without:.2f}, with = {with_it:.2f}, subjects = {subjects} }}")
+    if not found and not as_json:
+        click.echo("No site has told what came of a play that is tried.")
+
+
+def _uplift_here(site: Path, as_json: bool) -> None:
     settings = read_site(site)
     _check_schema(settings)
     connection = open_read_only(settings.journal)
     since = {name: one.at for name, one in plays.standings(connection).items() if one.state == "running"}
     effects = Experiments(outcomes.told(connection), since).effects
     for (play, step), effect in sorted(effects.items()):
-        line = Line(
-            play=play,
-            step=step,
-            mean=round(effect.mean, 4),
-            low=round(effect.low, 4),
-            high=round(effect.high, 4),
-            treated=effect.treated,
-            held_out=effect.held_out,
-            verdict=effect.verdict,
-        )
+        line = _line(play, step, effect)
         click.echo(msgspec.json.encode(line) if as_json else _told(line))
     if not effects and not as_json:
         click.echo("Nothing was told of a play that is tried yet.")
+
+
+def _chance(mean: float) -> float:
+    """A mean as a playbook takes it: nothing is certain."""
+    return min(max(mean, 0.01), 0.99)
+
+
+def _line(play: str, step: str, effect: Effect) -> Line:
+    return Line(
+        play=play,
+        step=step,
+        mean=round(effect.mean, 4),
+        low=round(effect.low, 4),
+        high=round(effect.high, 4),
+        treated=effect.treated,
+        held_out=effect.held_out,
+        verdict=effect.verdict,
+    )
 
 
 def _told(line: Line) -> str:

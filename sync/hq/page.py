@@ -111,7 +111,7 @@ def build(where: str | Path) -> Litestar:
     def plays() -> Response[bytes]:
         with reading() as reader:
             found = [
-                {**msgspec.structs.asdict(play), "actions": play.actions, "share_done": play.share_done, "uplift": None}
+                {**msgspec.structs.asdict(play), "actions": play.actions, "share_done": play.share_done}
                 for play in reader.plays()
             ]
         return _json({"plays": found})

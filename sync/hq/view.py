@@ -258,11 +258,10 @@ def _plays(plays: list[PlayView], language: Language) -> str:
             *(f"{play.states.get(state, 0):,}" for state in ENDED),
             f"{play.actions - sum(play.states.get(state, 0) for state in ENDED):,}",
             "–" if play.share_done is None else f"{play.share_done:.0%}",
-            _faint("not_measured", language),
         )
         for play in plays
     )
-    columns = ("play", "decisions", "actions", *ENDED, "open", "share", "uplift")
+    columns = ("play", "decisions", "actions", *ENDED, "open", "share")
     note = f"<p class='note'>{say('uplift_note', language)}</p>"
     return _table(columns, rows, language, numbers=range(1, 10)) + note
 

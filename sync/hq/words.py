@@ -81,13 +81,11 @@ _TEXTS: dict[str, dict[Language, str]] = {
     "failed": {"en": "Failed", "zh": "失败"},
     "open": {"en": "Open", "zh": "进行中"},
     "share": {"en": "Carried out", "zh": "执行率"},
-    "uplift": {"en": "Uplift", "zh": "增益"},
-    "not_measured": {"en": "not measured", "zh": "未测量"},
     "uplift_note": {
-        "en": "Carried out: done or fired, of the actions that have ended. Uplift is not measured yet over"
-        " all sites: each measures that of its plays by its own hold-outs, under What works on its page.",
-        "zh": "执行率：已结束的行动中完成或自动执行的比例。增益尚未测量（全部站点合计）：各站点用自己的"
-        "对照组测量，见其页面的“见效”。",
+        "en": "Carried out: done or fired, of the actions that have ended. What a play achieves at all sites together is"
+        " told by `outstation uplift --hq`; each site shows its own under What works on its page.",
+        "zh": "执行率：已结束的行动中完成或自动执行的比例。方案在全部站点合计起了多大作用，用 `outstation uplift"
+        " --hq` 查看；各站点的结果在其页面的“见效”中。",
     },
     "orders": {"en": "Orders", "zh": "下发"},
     "order_offered": {"en": "offered", "zh": "待取"},

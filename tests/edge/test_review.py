@@ -17,6 +17,10 @@ from edge.site import Site, make_site, read_site
 from edge.store.journal import Conclusions, Journal
 from edge.store.outcomes import Claim
 from edge.store.rows import select
+from sync.hq.store import Store
+from sync.outbox import Outbox
+from sync.protocol import LANES
+from tests.hq.sent import KEY, row, send
 from tests.records import an_action
 
 
@@ -30,10 +34,10 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(outstation, [str(one) for one in arguments])
 
 
-def a_day(journal: Journal, customers: int) -> None:
-    """Decisions about so many customers, half of them left alone; those that something was done for stay."""
+def a_day(journal: Journal, customers: int, share: float = 0.5) -> None:
+    """Decisions about so many customers, a share left alone; those that something was done for stay."""
     for number in range(customers):
-        left = is_held_out("a key of eight", "keep", f"customer-{number}", 0.5)
+        left = is_held_out("a key of eight", "keep", f"customer-{number}", share)
         decision = Decision(
             at=now_us(),
             prediction_id="p",
@@ -42,7 +46,7 @@ def a_day(journal: Journal, customers: int) -> None:
             play="keep",
             deadline=now_us(),
             arm="control" if left else "treatment",
-            trials=(Trial(share=0.5, held_out=left),),
+            trials=(Trial(share=share, held_out=left),),
         )
         actions = [] if left else [an_action(decision_id=decision.id)]
         journal.conclude(Conclusions(decisions=[decision], actions=actions)).result()
@@ -69,6 +73,52 @@ def test_verify_and_uplift_tell_what_the_journal_proves(made: Site) -> None:
     other = call("audit", "verify", made.folder, "--key", "00" * 32, "--json")
     assert other.exit_code == 1
     assert msgspec.json.decode(other.output)["misfit"]["why"] == "its signature is not the site's"
+
+
+def test_hq_takes_the_hold_outs_of_all_sites_together_and_says_what_a_playbook_can_expect(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "hq.db")
+    for name, share in (("mine-1", 0.5), ("mine-2", 0.5), ("mine-3", 0.25)):
+        store.enrol(name, KEY)
+        journal = Journal(tmp_path / name / "journal.db")
+        a_day(journal, 60, share)
+        journal.close()
+        bring(tmp_path / name / "journal.db", store, name)
+    store.close()
+
+    told = call("uplift", "--hq", tmp_path / "hq.db", "--json").output.splitlines()
+    both, third = (msgspec.json.decode(line) for line in told)
+    assert (both["play"], both["sites"], both["share"], both["verdict"]) == ("keep", 2, 0.5, "helps")
+    assert both["treated"] + both["held_out"] == 120, "a customer of one site is not that of another with its name"
+    assert (third["sites"], third["share"], third["treated"] + third["held_out"]) == (1, 0.25, 60)
+    assert (
+        "prior = { without = 0.01, with = 0.99, subjects = 120 }" in call("uplift", "--hq", tmp_path / "hq.db").output
+    )
+    assert call("uplift").exit_code == 2
+
+
+def test_what_a_site_sent_under_the_name_of_an_outcome_is_left_out(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "hq.db")
+    store.enrol("mine-1", KEY)
+    send(store, [row(1, "decision", {"id": 7}), row(2, "outcome", {"value": "much"})], site="mine-1", lane="day")
+    store.close()
+    assert call("uplift", "--hq", tmp_path / "hq.db").output == "No site has told what came of a play that is tried.\n"
+
+
+def bring(journal: Path, store: Store, site: str) -> None:
+    """All that a site wrote down to HQ."""
+    outbox = Outbox.open(journal)
+    assert outbox is not None
+    for epoch, lane in ((epoch, lane) for epoch in outbox.epochs() for lane in LANES):
+        newest = outbox.newest(epoch, lane)
+        if newest:
+            send(
+                store,
+                outbox.rows(epoch, lane, (1, newest), "oldest", 1 << 30, newest),
+                site=site,
+                epoch=epoch,
+                lane=lane,
+            )
+    outbox.close()
 
 
 def test_an_edit_is_named(made: Site) -> None:

@@ -50,7 +50,7 @@ def page(where: str | Path) -> Iterator["TestClient[Litestar]"]:
 EVERY_SITE = {
     "en": (
         *("Sites", SITE, "up", "never heard of", "bulk <b>1,234</b> · 3 h", "evicted <b>20</b>"),
-        *("conflict <b>1</b>", "Carried out", "100%", "Uplift is not measured yet"),
+        *("conflict <b>1</b>", "Carried out", "100%", "outstation uplift --hq"),
     ),
     "zh": (
         *("站点", SITE, "在线", "从未上线", "批量 <b>1,234</b> · 3 小时", "超额弃置 <b>20</b>"),
@@ -133,7 +133,7 @@ def test_the_json_says_what_the_page_shows(page: "TestClient[Litestar]") -> None
     assert records[-1]["record"] == {"text": "<script>alert(1)</script>"}
     assert page.get("/api/records", params={"limit": 100_000}).status_code == 400
     (play,) = page.get("/api/plays").json()["plays"]
-    assert (play["decisions"], play["actions"], play["share_done"], play["uplift"]) == (1, 1, 1.0, None)
+    assert (play["decisions"], play["actions"], play["share_done"]) == (1, 1, 1.0)
     assert page.get("/api/orders").json() == {"orders": []}
     (refusal,) = page.get("/api/quarantine").json()["refusals"]
     assert refusal["cause"] == "conflict"
