@@ -82,8 +82,8 @@ _TEXTS: dict[str, dict[Language, str]] = {
     "open": {"en": "Open", "zh": "进行中"},
     "share": {"en": "Carried out", "zh": "执行率"},
     "uplift_note": {
-        "en": "Carried out: done or fired, of the actions that have ended. What a play achieves at all sites together is"
-        " told by `outstation uplift --hq`; each site shows its own under What works on its page.",
+        "en": "Carried out: done or fired, of the actions that have ended. What a play achieves at all sites together"
+        " is told by `outstation uplift --hq`; each site shows its own under What works on its page.",
         "zh": "执行率：已结束的行动中完成或自动执行的比例。方案在全部站点合计起了多大作用，用 `outstation uplift"
         " --hq` 查看；各站点的结果在其页面的“见效”中。",
     },
