@@ -6,6 +6,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.routes import HTTPRoute
 
 from edge.errors import Conflict, JournalError, NoRoom
 from edge.web import calls, cards, devices, live, notes, orders, outcomes, page, plays, probes, problems, status
@@ -65,5 +66,8 @@ def create_app(parts: WebParts) -> Litestar:
 def _close_inputs(app: Litestar) -> None:
     """Say in the OpenAPI description what the decoders do: a field that is not known is refused."""
     schemas = app.openapi_schema.components.schemas
-    for taken in (cards.Move, cards.HandOver, notes.NewNote, orders.OrderAnswer, outcomes.NewOutcome, plays.PlayAnswer):
-        schemas[taken.__name__].additional_properties = False
+    for route in app.routes:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            body = handler.parsed_data_field
+            if body is not None and body.annotation.__name__ in schemas:
+                schemas[body.annotation.__name__].additional_properties = False

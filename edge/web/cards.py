@@ -35,10 +35,12 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
-class Undo(Move, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Undo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who takes a move back, and whose it is (`mover`, the card's `by`; '': whoever moved last): when somebody else has
     moved meanwhile, that is not taken back unseen."""
 
+    by: Person
+    remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
     mover: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Router, get, post
 from litestar.exceptions import NotFoundException
+from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from edge.orders import Line, OrderView
@@ -83,11 +85,24 @@ def read_comparison(parts: Parts, order_id: FromPath[str]) -> Comparison:
     return comparison
 
 
+@dataclass
+class FileTaken(Operation):
+    """A route's description: its body is a file."""
+
+    def __post_init__(self) -> None:
+        """Say so."""
+        anything = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        self.request_body = RequestBody(
+            content={"application/octet-stream": OpenAPIMediaType(schema=anything)}, required=True
+        )
+
+
 @post(
     "/packs",
     guards=[only_bytes],
     request_max_body_size=MOST_BYTES,
     responses=POST_PROBLEMS | FULL | says(_409="It is no pack to be taken, and why."),
+    operation_class=FileTaken,
 )
 async def bring_pack(
     parts: Parts, request: Request[Any, Any, Any], by: Annotated[Person, QueryParameter()]

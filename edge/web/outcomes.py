@@ -30,7 +30,7 @@ class NewOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     decision_id: Name = ""
     subject: Name = ""
     play: Name = ""
-    at: Annotated[int, msgspec.Meta(ge=0, le=2**62)] | None = None
+    at: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
     remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
