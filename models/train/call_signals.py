@@ -38,7 +38,7 @@ OUT = Path(__file__).parents[1] / "packs" / "call-signals"
 MODEL_FILE = "model.onnx"
 KEPT_BACK = 8
 PLAIN_SHARE = 0.5
-ALONE_SHARE = 0.5
+ALONE_SHARE = 0.2
 WITHIN = 0.2  # log-odds: kernels round 8-bit layers otherwise
 ABOUT = (
     "Labels one turn of a telephone call or one note in English or Chinese, typed or as a recogniser writes it, after "
@@ -137,7 +137,7 @@ class _Pack:
         """Write the pack with this model into a folder; gives the folder."""
         manifest = Manifest(
             name="call-signals",
-            version="0.4.0",
+            version="0.5.0",
             task="text-labels",
             runtime="onnx",
             languages=LANGUAGES,

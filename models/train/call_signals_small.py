@@ -136,7 +136,7 @@ def packed(
     """Write the pack into a folder; gives the folder."""
     manifest = Manifest(
         name="call-signals-small",
-        version="0.3.0",
+        version="0.4.0",
         task="text-labels",
         runtime="onnx",
         languages=LANGUAGES,
