@@ -41,9 +41,11 @@ def test_only_what_is_in_a_language_of_the_pack_is_judged(infer: Infer) -> None:
 
 
 def test_a_turn_is_judged_after_what_was_said_before_it(infer: Infer) -> None:
-    answer = signal("Both sides, and the rivets.")
+    answer = signal("Yes, both of them.")
     alone = infer.of_utterances([answer], [NOTHING])
-    asked = Utterance(channel="agent", language="en", text="Then you want brake bands, I'd say. Both sides?")
+    asked = Utterance(
+        channel="agent", language="en", text="So the brake bands are worn out, shall I send you new ones?"
+    )
     in_place = infer.of_utterances([answer], [Past((asked,))])
     assert "spare_part_request" in labels(in_place)
     strength = {"alone": 0.0, "in place": 0.0}

@@ -172,9 +172,9 @@ def test_the_words_of_two_parts_weigh_by_the_chain_rule(site: Site) -> None:
     text = "the pump trips every hour, we will not renew, we are leaving for another supplier"
     changes = (("fault and covered and pieces = 0", "fault and not leaving"), LEAVING)
     score = said(site.opened(*changes), about(), text)
-    weights = {text[start:end]: weight for start, end, weight in score.contributions}
-    assert weights["trips"] > 0
-    assert min(weights, key=lambda word: weights[word]) in {"renew", "leaving", "supplier", "another", "not", "for"}
+    assert {text[start:end]: weight for start, end, weight in score.contributions}["trips"] > 0
+    against, _, _ = min(score.contributions, key=lambda word: word[2])
+    assert against >= text.index("we will not renew"), "what speaks of leaving counts against it, not what is broken"
 
 
 def test_the_subject_and_the_names_come_in_where_they_are_asked_for(site: Site) -> None:
