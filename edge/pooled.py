@@ -73,7 +73,8 @@ def _together(sites: Iterable[tuple[str, list[Told]]]) -> Iterator[Pooled]:
     """A trial of each play and step for each share that sites have now; of a site only what has that share."""
     trials: defaultdict[tuple[Key, float], list[tuple[str, Told]]] = defaultdict(list)
     for site, told in sites:
-        newest = {(one.play, trial.step): trial.share for one in told for trial in one.trials}
+        in_order = sorted(told, key=lambda one: one.at)  # an outcome that was told late is of the share before
+        newest = {(one.play, trial.step): trial.share for one in in_order for trial in one.trials}
         for one in told:
             for trial in one.trials:
                 if newest[one.play, trial.step] == trial.share:
@@ -132,8 +133,7 @@ def _told(records: Iterable[tuple[str, msgspec.Raw]]) -> list[Told]:
 
 
 def _records(reader: Reader, site: str, lane: str) -> Iterator[tuple[str, msgspec.Raw]]:
-    found = reader.site(site)
-    for epoch in sorted({one.epoch for one in found.lanes if one.lane == lane} if found else ()):
+    for epoch in sorted({one.epoch for one in reader.lanes(site) if one.lane == lane}):
         for record in reader.records_after(site, epoch, lane, 0):
             yield record.kind, record.record
 

@@ -3,7 +3,6 @@ reaches the gateway, once and in order.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -188,7 +187,7 @@ class Link:
         except Refused as error:
             board.said = say(board.language, "refused", sentence=error)
             if isinstance(item.what, Move):
-                with contextlib.suppress(Refused):  # there is no such card any more
+                with suppress(Refused):  # there is no such card any more
                     self._explain(item, item.what, await self._gateway.card(item.what.card_id))
 
     def _explain(self, item: Item, move: Move, card: Card) -> None:

@@ -77,8 +77,7 @@ def undo(
     until = timers.running(connection, action.id, "undo")
     if until is None or until <= now:
         raise Conflict(f"This action is {before} and can no longer be taken back: that goes for {_minutes(action)}.")
-    last = _last_mover(connection, action.id, but=None if mover == GATEWAY else GATEWAY)
-    if mover and mover != last:
+    if mover and mover != (last := _last_mover(connection, action.id, but=None if mover == GATEWAY else GATEWAY)):
         raise Conflict(f"{last} has moved this meanwhile, it is {before} now: undo that if it is wrong.")
     carried_out = action.channel != "card" and timers.running(connection, action.id, "perform") is None
     waits = action.channel == "message" and not carried_out

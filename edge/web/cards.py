@@ -20,14 +20,6 @@ from edge.web.problems import says
 MOVE_PROBLEMS = POST_PROBLEMS | says(_404="There is no such card.", _409="Its state does not allow this any more.")
 
 
-class HandOver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who hands a card to which role ('': the one that the play names), and what they say to it."""
-
-    by: Person
-    role: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
-
-
 class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who moves a card, and what they say to it."""
 
@@ -35,12 +27,16 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
 
 
-class Undo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HandOver(Move, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who hands a card to which role ('': the one that the play names), and what they say to it."""
+
+    role: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class Undo(Move, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who takes a move back, and whose it is (`mover`, the card's `by`; '': whoever moved last): when somebody else has
     moved meanwhile, that is not taken back unseen."""
 
-    by: Person
-    remark: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
     mover: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
